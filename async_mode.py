@@ -1,0 +1,60 @@
+"""The one place that knows which server drives the web process: eventlet (the default), gevent or plain threads.
+
+The service was specified on eventlet, and eventlet is in maintenance: nothing else may import it.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+MODES = ("eventlet", "gevent", "threading")
+
+
+def patch(mode: str) -> None:
+    """Make the standard library cooperate with the server. Call before other imports.
+
+    Parameters
+    ----------
+    mode : str
+        One of MODES.
+
+    Raises
+    ------
+    ValueError
+        When there is no such mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f"ASYNC_MODE={mode!r} is not one of {', '.join(MODES)}.")
+    if mode == "eventlet":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import eventlet
+        eventlet.monkey_patch()
+    elif mode == "gevent":
+        from gevent import monkey
+
+        monkey.patch_all()
+
+
+def run_in_thread(mode: str) -> Callable[..., Any]:
+    """How to call something slow that is not Python code, so that other requests go on meanwhile.
+
+    Parameters
+    ----------
+    mode : str
+        One of MODES.
+
+    Returns
+    -------
+    callable
+        `call(function, *args)` returns what function(*args) returns, or raises what it raises.
+    """
+    if mode == "eventlet":
+        from eventlet import tpool
+
+        return tpool.execute  # type: ignore[no-any-return]
+    if mode == "gevent":
+        from gevent import get_hub
+
+        return lambda function, *args: get_hub().threadpool.apply(function, args)
+    return lambda function, *args: function(*args)

@@ -1,0 +1,125 @@
+"""Every knob of the service, in one frozen object read from the environment and `.env`.
+
+`python config.py` prints the table that the README shows.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args
+
+from errors import InvalidInput
+
+MEBIBYTE = 1024 * 1024
+
+
+def _knob(default: Any, unit: str, what: str) -> Any:
+    """One field with its unit and its line of explanation."""
+    return field(default=default, metadata={"unit": unit, "what": what})
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. A field's environment variable is its name in capitals."""
+
+    host: str = _knob("127.0.0.1", "address", "Where the web process listens; 0.0.0.0 for every interface.")
+    port: int = _knob(5000, "port", "TCP port of the web process; 8000 is usual in production.")
+    upload_folder: Path = _knob(Path("uploads"), "folder", "Where uploaded songs are kept.")
+    output_folder: Path = _knob(Path("outputs"), "folder", "Where results are kept.")
+    database_url: str = _knob(
+        "", "SQLAlchemy URL", "Songs, jobs and events; empty means studio.db (SQLite) in OUTPUT_FOLDER."
+    )
+    redis_url: str = _knob(
+        "", "URL", "Queue and event fan-out over Redis, for several hosts; empty means SQLite on this host."
+    )
+    models_dir: Path | None = _knob(None, "folder", "Weights fetched ahead; looked in before the libraries' own caches.")
+    device: str = _knob("auto", "device", "auto, cpu, cuda, cuda:1, mps: where models run.")
+    require_gpu: bool = _knob(False, "true/false", "Refuse heavy work (503) on a machine without a GPU.")
+    async_mode: str = _knob("eventlet", "name", "Server of the web process: eventlet, gevent or threading.")
+    max_content_length: int = _knob(100 * MEBIBYTE, "bytes", "Largest upload that is accepted.")
+    cors_origins: str = _knob("*", "origins", "Origins that may call from a browser, separated by commas.")
+    log_format: str = _knob("text", "text/json", "Log lines for people or for machines.")
+    log_level: str = _knob("INFO", "level", "DEBUG, INFO, WARNING or ERROR.")
+    start_workers: bool = _knob(True, "true/false", "Whether python app.py starts worker processes itself.")
+    model_memory_reserve: int = _knob(
+        1024 * MEBIBYTE, "bytes", "Device memory kept free; models not used lately leave when less would be left."
+    )
+    heartbeat_seconds: float = _knob(2.0, "seconds", "How often a worker says that it lives.")
+    silence_seconds: float = _knob(15.0, "seconds", "A worker silent for so long is given up and its job queued again.")
+    max_attempts: int = _knob(3, "count", "How often a job is started before its worker's death is its failure.")
+    cancel_seconds: float = _knob(10.0, "seconds", "A cancelled job that does not stop by then loses its process.")
+    drain_seconds: float = _knob(20.0, "seconds", "Time running jobs get at shutdown before they are put back.")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Config":
+        """Read the settings from `environ`, or from the process environment and the file `.env`.
+
+        Parameters
+        ----------
+        environ : mapping of str to str, optional
+            Instead of the process environment; no file is read then.
+
+        Raises
+        ------
+        InvalidInput
+            When a variable does not parse; names it and what it takes.
+        """
+        if environ is None:
+            from dotenv import dotenv_values
+
+            environ = {k: v for k, v in dotenv_values(".env").items() if v is not None} | dict(os.environ)
+        values = {}
+        for knob in fields(cls):
+            text = environ.get(knob.name.upper(), "")
+            if text != "":
+                values[knob.name] = _parse(knob, text)
+        return cls(**values)
+
+    def environment(self) -> dict[str, str]:
+        """The settings as environment variables, to hand to a child process."""
+        return {k.name.upper(): _text(getattr(self, k.name)) for k in fields(self)}
+
+    @property
+    def database(self) -> str:
+        """The database's SQLAlchemy URL."""
+        return self.database_url or f"sqlite:///{(self.output_folder / 'studio.db').absolute().as_posix()}"
+
+    @property
+    def queue_file(self) -> Path:
+        """The queue's SQLite file, used when there is no Redis."""
+        return self.output_folder / "queue.db"
+
+
+def _parse(knob: Field[Any], text: str) -> Any:
+    """The value of a knob from its text."""
+    kind: Any = knob.type
+    if get_args(kind):
+        kind = get_args(kind)[0]
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.strip().lower()]
+        return kind(text)
+    except (KeyError, ValueError) as error:
+        raise InvalidInput(f"{knob.name.upper()}={text!r} is not a {knob.metadata['unit']} value.") from error
+
+
+def _text(value: Any) -> str:
+    """A value as it is written in the environment."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def table() -> str:
+    """The settings as a Markdown table: variable, default, unit, explanation."""
+    rows = ["| variable | default | unit | what it does |", "|---|---|---|---|"]
+    for knob in fields(Config):
+        default = "" if knob.default is MISSING else _text(knob.default)
+        shown = f"`{default}`" if default else ""
+        rows.append(f"| `{knob.name.upper()}` | {shown} | {knob.metadata['unit']} | {knob.metadata['what']} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())

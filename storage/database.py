@@ -1,0 +1,76 @@
+"""The database: one engine, tables that others declare on METADATA, short transactions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, MetaData, create_engine, event
+from sqlalchemy.engine import make_url
+
+BUSY_SECONDS = 10  # how long SQLite waits for another writer
+METADATA = MetaData()
+
+
+class Database:
+    """Any database SQLAlchemy speaks; SQLite runs in WAL mode so that readers never wait for the writer.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL. A SQLite file's folder is made.
+
+    Raises
+    ------
+    sqlalchemy.exc.ArgumentError
+        When the URL does not parse.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.sqlite_file = _sqlite_file(url)
+        if self.sqlite_file:
+            self.sqlite_file.parent.mkdir(parents=True, exist_ok=True)
+            self.engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None})
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_engine(url, pool_pre_ping=True)
+
+    def create_tables(self) -> None:
+        """Make the tables that are not there yet."""
+        METADATA.create_all(self.engine)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for queries."""
+        with self.engine.connect().execution_options(read_only=True) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back when the block raises."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _sqlite_file(url: str) -> Path | None:
+    """The file behind a SQLite URL, None for other databases."""
+    parsed = make_url(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """WAL keeps readers and the writer apart; NORMAL survives a killed process."""
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once: a reader that turns writer midway could not wait for it."""
+    if not connection.get_execution_options().get("read_only"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+

@@ -1,0 +1,100 @@
+"""The files: uploads by song id, results by song, model and job; half-written ones are never visible."""
+
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+INCOMING = ".incoming"  # half-written files live here, on the same file system, until they are renamed
+ABANDONED_SECONDS = 24 * 3600  # a half-written file nobody touched for so long belongs to no one
+
+
+class Files:
+    """Local folders of uploads and results.
+
+    Parameters
+    ----------
+    uploads, outputs : Path
+        Made when they do not exist.
+    """
+
+    def __init__(self, uploads: Path, outputs: Path) -> None:
+        self.uploads, self.outputs = uploads.absolute(), outputs.absolute()
+        for folder in (self.uploads, self.outputs):
+            (folder / INCOMING).mkdir(parents=True, exist_ok=True)
+
+    def incoming_upload(self) -> Path:
+        """A fresh name for an upload in progress."""
+        return self.uploads / INCOMING / uuid.uuid4().hex
+
+    def upload(self, file_id: str, extension: str) -> Path:
+        """Where an upload lives once it is complete."""
+        return self.uploads / f"{file_id}.{extension}"
+
+    def accept_upload(self, incoming: Path, file_id: str, extension: str) -> None:
+        """Move a complete upload into place."""
+        incoming.replace(self.upload(file_id, extension))
+
+    def staging(self, job_id: str, attempt: int) -> Path:
+        """An empty folder for a job's results while they are made."""
+        folder = self.outputs / INCOMING / f"{job_id}-{attempt}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def publish(self, staging: Path, folder: str) -> None:
+        """Move a finished job's results into place.
+
+        Parameters
+        ----------
+        staging : Path
+            As staging() gave it.
+        folder : str
+            Relative to the outputs, as result_folder() names it.
+        """
+        target = self.outputs / folder
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        staging.replace(target)
+
+    def discard_staging(self, job_id: str) -> None:
+        """Remove what every attempt at a job left half-made."""
+        for folder in (self.outputs / INCOMING).glob(f"{job_id}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def result(self, folder: str, filename: str) -> Path:
+        """Where one file of a job's results is."""
+        return self.outputs / folder / filename
+
+    def remove_results(self, folder: str) -> None:
+        """Remove one job's results."""
+        shutil.rmtree(self.outputs / folder, ignore_errors=True)
+
+    def remove_song(self, file_id: str) -> list[str]:
+        """Remove a song's upload and results; the names of the files that were there."""
+        removed = [*self.uploads.glob(f"{file_id}.*")]
+        folder = self.outputs / file_id
+        names = [path.name for path in removed] + sorted(_files_below(folder))
+        for path in removed:
+            path.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return names
+
+    def remove_abandoned(self) -> None:
+        """Remove half-written uploads and results that nobody has touched for a day."""
+        limit = time.time() - ABANDONED_SECONDS
+        for folder in (self.uploads, self.outputs):
+            for path in (folder / INCOMING).iterdir():
+                if path.stat().st_mtime < limit:
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def result_folder(file_id: str, model: str, variant: str, job_id: str, attempt: int) -> str:
+    """A job's results, relative to the outputs: one folder an attempt, so that none overwrites another."""
+    return f"{file_id}/{model}/{variant}-{job_id[:8]}-{attempt}"
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    """Names of all files below a folder, relative to it."""
+    return (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

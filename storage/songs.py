@@ -1,0 +1,111 @@
+"""The songs: what was uploaded, under which id, with which title."""
+
+import re
+import time
+from dataclasses import asdict, dataclass
+from pathlib import PurePath
+
+from sqlalchemy import BigInteger, Column, Float, Integer, String, Table, delete, func, insert, or_, select
+
+from storage.database import METADATA, Database
+
+MAX_NAME_CHARACTERS = 255
+
+songs = Table(
+    "songs", METADATA,
+    Column("file_id", String(36), primary_key=True),
+    Column("filename", String(MAX_NAME_CHARACTERS), nullable=False),
+    Column("extension", String(8), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("duration_seconds", Float, nullable=False),
+    Column("sample_rate", Integer, nullable=False),
+    Column("channels", Integer, nullable=False),
+    Column("title", String, nullable=False),
+    Column("artist", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Song:
+    """One upload. Times are Unix seconds; `filename` is the user's, for display only."""
+
+    file_id: str
+    filename: str
+    extension: str
+    size_bytes: int
+    duration_seconds: float
+    sample_rate: int
+    channels: int
+    title: str
+    artist: str
+    created_at: float
+
+
+class Songs:
+    """The table of songs.
+
+    Parameters
+    ----------
+    database : Database
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, song: Song) -> None:
+        """Remember a song."""
+        with self._database.writing() as connection:
+            connection.execute(insert(songs).values(asdict(song)))
+
+    def get(self, file_id: str) -> Song | None:
+        """The song of that id, None when there is none."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(songs).where(songs.c.file_id == file_id)).first()
+        return Song(**row._mapping) if row else None
+
+    def search(self, text: str = "", *, limit: int, offset: int = 0) -> tuple[list[Song], int]:
+        """Songs whose title, artist or file name contains `text`, newest first, and how many there are in all.
+
+        Parameters
+        ----------
+        text : str
+            Case-insensitive; empty matches every song.
+        limit, offset : int
+            Which part of the list.
+        """
+        fields = (songs.c.title, songs.c.artist, songs.c.filename)
+        matching = or_(*(field.icontains(text, autoescape=True) for field in fields))
+        newest = select(songs).where(matching).order_by(songs.c.created_at.desc()).limit(limit).offset(offset)
+        with self._database.reading() as connection:
+            total = connection.execute(select(func.count()).select_from(songs).where(matching)).scalar_one()
+            return [Song(**row._mapping) for row in connection.execute(newest)], total
+
+    def remove(self, file_id: str) -> None:
+        """Forget a song; nothing happens when it is not known."""
+        with self._database.writing() as connection:
+            connection.execute(delete(songs).where(songs.c.file_id == file_id))
+
+
+def display_name(filename: str) -> str:
+    """A user's file name as it can be shown: last part only, no control characters, bounded length."""
+    name = PurePath(filename.replace("\\", "/")).name
+    name = re.sub(r"[\x00-\x1f\x7f]", "", name).strip()
+    stem, dot, extension = name.rpartition(".")
+    if len(name) > MAX_NAME_CHARACTERS and dot:
+        return stem[: MAX_NAME_CHARACTERS - len(extension) - 1] + dot + extension
+    return name[:MAX_NAME_CHARACTERS]
+
+
+def title_and_artist(filename: str, title: str | None, artist: str | None) -> tuple[str, str]:
+    """Title and artist from tags, else from a name like "Artist - Title.ext"; the artist may be empty."""
+    stem = PurePath(filename).stem.strip()
+    before, dash, after = (part.strip() for part in re.split(r"\s+([-–—])\s+", stem, maxsplit=1)) if re.search(
+        r"\s[-–—]\s", stem
+    ) else ("", "", stem)
+    return title or after or stem, artist or (before if dash else "")
+
+
+def now() -> float:
+    """The present in Unix seconds."""
+    return time.time()
