@@ -52,7 +52,7 @@ def run_in_thread(mode: str) -> Callable[..., Any]:
     if mode == "eventlet":
         from eventlet import tpool
 
-        return tpool.execute  # type: ignore[no-any-return]
+        return tpool.execute
     if mode == "gevent":
         from gevent import get_hub
 

@@ -33,7 +33,7 @@ class Config:
     redis_url: str = _knob(
         "", "URL", "Queue and event fan-out over Redis, for several hosts; empty means SQLite on this host."
     )
-    models_dir: Path | None = _knob(None, "folder", "Weights fetched ahead; looked in before the libraries' own caches.")
+    models_dir: Path | None = _knob(None, "folder", "Weights fetched ahead; looked in before the libraries' caches.")
     device: str = _knob("auto", "device", "auto, cpu, cuda, cuda:1, mps: where models run.")
     require_gpu: bool = _knob(False, "true/false", "Refuse heavy work (503) on a machine without a GPU.")
     async_mode: str = _knob("eventlet", "name", "Server of the web process: eventlet, gevent or threading.")

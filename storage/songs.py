@@ -1,7 +1,6 @@
 """The songs: what was uploaded, under which id, with which title."""
 
 import re
-import time
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
@@ -100,12 +99,6 @@ def display_name(filename: str) -> str:
 def title_and_artist(filename: str, title: str | None, artist: str | None) -> tuple[str, str]:
     """Title and artist from tags, else from a name like "Artist - Title.ext"; the artist may be empty."""
     stem = PurePath(filename).stem.strip()
-    before, dash, after = (part.strip() for part in re.split(r"\s+([-–—])\s+", stem, maxsplit=1)) if re.search(
-        r"\s[-–—]\s", stem
-    ) else ("", "", stem)
-    return title or after or stem, artist or (before if dash else "")
-
-
-def now() -> float:
-    """The present in Unix seconds."""
-    return time.time()
+    parts = re.split(r"\s[-–—]\s", stem, maxsplit=1)
+    named_artist, named_title = (parts[0].strip(), parts[1].strip()) if len(parts) == 2 else ("", stem)
+    return title or named_title or stem, artist or named_artist

@@ -1,0 +1,114 @@
+"""How a running model's report(fraction) becomes events: throttled, never going back, and where it learns to stop."""
+
+import time
+from collections.abc import Callable
+from threading import Event as Flag
+
+from errors import Cancelled
+from jobs.events import FIRST_PERCENT, STAGES, Event
+from jobs.store import RUNNING, Job, JobStore
+
+MIN_GAP_SECONDS = 0.25  # with the closing event, at most five events in any second
+
+
+class Drained(Cancelled):
+    """The worker shuts down: the job is put back, not cancelled."""
+
+
+class Reporter:
+    """The `report` that a job's model gets.
+
+    Parameters
+    ----------
+    store : JobStore
+    job : Job
+        Running, claimed by this worker.
+    stop : threading.Event
+        Set when the job must be put back because its worker ends.
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    def __init__(self, store: JobStore, job: Job, stop: Flag, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._job, self._stop, self._clock = store, job, stop, clock
+        self._checked_at = -MIN_GAP_SECONDS
+        self._stages = {"loading": _Stage(0), job.stage: _Stage(self._floor())}
+
+    def begin(self) -> None:
+        """Tell that the stage has begun (again, after a worker died: from where it had come to)."""
+        stage = self._stages[self._job.stage]
+        self._emit(self._job.stage, max(FIRST_PERCENT, stage.percent), STAGES[self._job.stage].first)
+
+    def __call__(self, fraction: float, message: str | None = None) -> None:
+        """Progress of the job's stage.
+
+        Parameters
+        ----------
+        fraction : float
+            Of the work done, 0 to 1.
+        message : str, optional
+            For people; the stage's own message when there is none.
+
+        Raises
+        ------
+        Cancelled
+            When the job was cancelled, removed or taken from this worker.
+        """
+        percent = FIRST_PERCENT + int(min(max(fraction, 0.0), 1.0) * (99 - FIRST_PERCENT))
+        self._tell(self._job.stage, fraction, percent, message)
+
+    def loading(self, fraction: float, message: str | None = None) -> None:
+        """Progress of fetching and loading the model, which shows as a stage of its own; otherwise as a call."""
+        self._tell("loading", fraction, int(min(max(fraction, 0.0), 1.0) * 100), message)
+
+    def loaded(self) -> None:
+        """Close the stage `loading`, if it was ever shown."""
+        if self._stages["loading"].told_at is not None:
+            self._emit("loading", 100, STAGES["loading"].last)
+
+    def _tell(self, name: str, fraction: float, percent: int, message: str | None) -> None:
+        """Append an event unless it says nothing new or comes too soon."""
+        self._check()
+        stage, now = self._stages[name], self._clock()
+        stage.begun_at = now if stage.begun_at is None else stage.begun_at
+        too_soon = stage.told_at is not None and now - stage.told_at < MIN_GAP_SECONDS
+        if (percent <= stage.percent and stage.told_at is not None) or percent < stage.percent or too_soon:
+            return
+        elapsed = now - stage.begun_at
+        eta = elapsed * (1 - fraction) / fraction if 0 < fraction <= 1 and elapsed > 0 else None
+        self._emit(name, percent, message or STAGES[name].first, eta)
+
+    def _emit(self, name: str, percent: int, message: str, eta_seconds: float | None = None) -> None:
+        """Append one event."""
+        stage = self._stages[name]
+        stage.percent, stage.told_at = percent, self._clock()
+        self._store.progress(self._job, Event(name, percent, message, eta_seconds=eta_seconds))
+
+    def _check(self) -> None:
+        """Stop the model when the job is no longer wanted here."""
+        if self._stop.is_set():
+            raise Drained
+        now = self._clock()
+        if now - self._checked_at < MIN_GAP_SECONDS:
+            return
+        self._checked_at = now
+        status, worker_id, cancel_requested_at = self._store.state(self._job.id)
+        if status != RUNNING or worker_id != self._job.worker_id or cancel_requested_at is not None:
+            raise Cancelled
+
+    def _floor(self) -> int:
+        """How far an earlier attempt had come: what clients saw never goes back."""
+        if self._job.attempts <= 1:
+            return 0
+        seen = self._store.events(after=0, file_id=self._job.file_id)
+        mine = [event.progress for event in seen if (event.job_id, event.stage) == (self._job.id, self._job.stage)]
+        return max((percent for percent in mine if percent < 100), default=0)
+
+
+class _Stage:
+    """What was last told of one stage."""
+
+    def __init__(self, percent: int) -> None:
+        self.percent = percent
+        self.told_at: float | None = None
+        self.begun_at: float | None = None

@@ -1,0 +1,160 @@
+"""What routes may ask of jobs: submit, wait, cancel, retry, remove."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from errors import Conflict, ModelUnavailable, NotFound, from_code
+from jobs import pipeline
+from jobs.events import Event
+from jobs.queue import Queue
+from jobs.store import ACTIVE, CANCELLED, COMPLETED, ENDED, FAILED, Job, JobStore, NewJob
+from jobs.tail import Tail
+from storage.files import Files
+from storage.songs import Songs
+
+WAIT_SECONDS = 0.5  # an upper bound between looks; changes wake at once
+STOP_SECONDS = 5.0  # on top of the time a cancelled job has before it loses its process
+
+
+class JobService:
+    """Jobs as the web process sees them.
+
+    Parameters
+    ----------
+    store : JobStore
+    queue : Queue
+    songs : Songs
+    files : Files
+    tail : Tail
+    worker_expected : callable
+        Given a queue's name, whether a worker is alive or about to be started.
+    cancel_seconds : float
+        As in the configuration.
+    """
+
+    def __init__(self, store: JobStore, queue: Queue, songs: Songs, files: Files, tail: Tail,
+                 worker_expected: Callable[[str], bool], cancel_seconds: float) -> None:  # fmt: skip
+        self.store, self.queue, self.songs, self.files, self.tail = store, queue, songs, files, tail
+        self._worker_expected, self._cancel_seconds = worker_expected, cancel_seconds
+
+    def submit(self, new: NewJob, *, force: bool = False, opening: Sequence[Event] = ()) -> tuple[Job, bool]:
+        """Queue a job, join the equal one that is active, or find the equal one that is done.
+
+        Returns
+        -------
+        job : Job
+        skipped : bool
+            True when the result is there already.
+
+        Raises
+        ------
+        ModelUnavailable
+            When no worker is alive to run it.
+        """
+        if not force and (done := self._finished(new)):
+            return done, True
+        if not self._worker_expected(new.queue):
+            raise ModelUnavailable(f"No worker for {new.queue} jobs is alive; start one: python -m jobs.worker.")
+        job, created = self.store.create(new, opening)
+        if created:
+            self.queue.put(job.queue, job.id)
+            self.tail.wake()
+        return job, False
+
+    def wait(self, job_id: str) -> Job:
+        """The job when it has completed.
+
+        Raises
+        ------
+        StudioError
+            The job's own error when it failed; Conflict when it was cancelled; NotFound when it was removed.
+        """
+        while True:
+            job = self.get(job_id)
+            if job.status == FAILED:
+                error = job.error or {}
+                raise from_code(error.get("code", ""), error.get("message", "failed"), error.get("details"))
+            if job.status == CANCELLED:
+                raise Conflict(f"Job {job_id} was cancelled.")
+            if job.status == COMPLETED:
+                return job
+            self.tail.wait_for_change(WAIT_SECONDS)
+
+    def wait_for_pipeline(self, pipeline_id: str) -> None:
+        """Return when nothing of a pipeline is active any more."""
+        while self.store.count(pipeline_id=pipeline_id, status=ACTIVE):
+            self.tail.wait_for_change(WAIT_SECONDS)
+
+    def get(self, job_id: str) -> Job:
+        """The job of that id.
+
+        Raises
+        ------
+        NotFound
+        """
+        job = self.store.get(job_id)
+        if job is None:
+            raise NotFound(f"There is no job {job_id}.")
+        return job
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job; of a pipeline whose stage this was, the stage that is active now.
+
+        Raises
+        ------
+        NotFound
+        Conflict
+            When nothing of it is active any more.
+        """
+        job = self.get(job_id)
+        if job.status in ENDED and job.pipeline_id:
+            job = next(iter(self.store.find(pipeline_id=job.pipeline_id, status=ACTIVE)), job)
+        if job.status in ENDED:
+            raise Conflict(f"Job {job.id} is {job.status} already.")
+        self.store.request_cancel(job.id, pipeline.closing_events(job, CANCELLED))
+        self.tail.wake()
+        return self.get(job.id)
+
+    def retry(self, job_id: str) -> Job:
+        """Queue a failed or cancelled job anew; its pipeline goes on after it.
+
+        Raises
+        ------
+        NotFound
+        Conflict
+            When it neither failed nor was cancelled, or an equal job is active.
+        """
+        job = self.get(job_id)
+        if not self.store.retry(job_id):
+            raise Conflict(f"Job {job_id} is {job.status}; only a failed or cancelled job without an active twin retries.")
+        self.queue.put(job.queue, job_id)
+        self.tail.wake()
+        return self.get(job_id)
+
+    def remove_song(self, file_id: str) -> list[str]:
+        """Cancel what runs on a song, then remove its upload, results and rows; the names of removed files.
+
+        Raises
+        ------
+        NotFound
+            When nothing of that id is known.
+        """
+        jobs = self.store.find(file_id=file_id)
+        if self.songs.get(file_id) is None and not jobs:
+            raise NotFound(f"There is no song {file_id}.")
+        for job in self.store.find(file_id=file_id, status=ACTIVE):
+            self.store.request_cancel(job.id, pipeline.closing_events(job, CANCELLED))
+        deadline = time.monotonic() + self._cancel_seconds + STOP_SECONDS
+        while self.store.count(file_id=file_id, status=ACTIVE) and time.monotonic() < deadline:
+            self.tail.wait_for_change(WAIT_SECONDS)
+        self.tail.emit_new()  # who listens learns of the cancellation before its events are gone
+        self.store.remove_song(file_id)
+        self.songs.remove(file_id)
+        return self.files.remove_song(file_id)
+
+    def _finished(self, new: NewJob) -> Job | None:
+        """The newest equal job that completed and whose files are all there."""
+        for job in self.store.find(parameters_hash=new.parameters_hash, status=COMPLETED):
+            if all(self.files.result(job.folder or "", entry["filename"]).exists() for entry in job.files or ()):
+                return job
+        return None

@@ -1,0 +1,381 @@
+"""The rows of jobs, events and workers: the only truth between processes."""
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from jobs.events import Event
+from storage.database import METADATA, Database
+
+QUEUED, RUNNING, PAUSED = "queued", "running", "paused"
+COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
+ACTIVE = (QUEUED, RUNNING, PAUSED)
+ENDED = (COMPLETED, FAILED, CANCELLED)
+
+jobs = Table(
+    "jobs", METADATA,
+    Column("id", String(36), primary_key=True),
+    Column("file_id", String(36), nullable=False, index=True),
+    Column("model", String(32), nullable=False),
+    Column("variant", String(32), nullable=False),
+    Column("parameters", JSON, nullable=False),
+    Column("parameters_hash", String(64), nullable=False, index=True),
+    Column("source", String(16), nullable=False),
+    Column("following", JSON, nullable=False),
+    Column("pipeline_id", String(36), index=True),
+    Column("queue", String(8), nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("stage", String(16), nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("cancel_requested_at", Float),
+    Column("worker_id", String(64)),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    Column("folder", String),
+    Column("result", JSON),
+    Column("files", JSON),
+    Column("error", JSON),
+)  # fmt: skip
+
+# Two equal requests at once: the second insert fails and joins the first one's job.
+Index("one_active_job", jobs.c.parameters_hash, unique=True,
+      sqlite_where=jobs.c.status.in_(ACTIVE), postgresql_where=jobs.c.status.in_(ACTIVE))  # fmt: skip
+
+events = Table(
+    "events", METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("job_id", String(36), nullable=False, index=True),
+    Column("file_id", String(36), nullable=False, index=True),
+    Column("stage", String(16), nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("error", Text),
+    Column("eta_seconds", Float),
+    Column("created_at", Float, nullable=False),
+    sqlite_autoincrement=True,  # a number is never used twice, even when a song's events are removed
+)  # fmt: skip
+
+workers = Table(
+    "workers", METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("queue", String(8), nullable=False),
+    Column("heartbeat_at", Float, nullable=False),
+    Column("info", JSON, nullable=False),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What to run: the part of a job that a caller decides.
+
+    Attributes
+    ----------
+    source : str
+        What the model hears: "upload" or "vocals" (the song's vocal stem).
+    following : tuple of dict
+        The rest of the pipeline, as keyword arguments of NewJob without file_id.
+    """
+
+    file_id: str
+    model: str
+    variant: str
+    queue: str
+    stage: str
+    parameters: dict[str, Any]
+    source: str = "upload"
+    following: tuple[dict[str, Any], ...] = ()
+    pipeline_id: str | None = None
+    request_id: str = ""
+
+    @property
+    def parameters_hash(self) -> str:
+        """Equal for requests that would give equal results."""
+        what = [self.file_id, self.model, self.variant, self.source, self.parameters]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as stored. Times are Unix seconds; `error` is {"code", "message", "details"}."""
+
+    id: str
+    file_id: str
+    model: str
+    variant: str
+    parameters: dict[str, Any]
+    parameters_hash: str
+    source: str
+    following: list[dict[str, Any]]
+    pipeline_id: str | None
+    queue: str
+    request_id: str
+    status: str
+    stage: str
+    progress: int
+    attempts: int
+    cancel_requested_at: float | None
+    worker_id: str | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    folder: str | None
+    result: dict[str, Any] | None
+    files: list[dict[str, Any]] | None
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt at a job ended.
+
+    Attributes
+    ----------
+    status : str
+        COMPLETED, FAILED or CANCELLED.
+    then : sequence of NewJob
+        Jobs that follow, created in the same transaction so that no crash can lose them.
+    """
+
+    status: str
+    events: Sequence[Event] = ()
+    then: Sequence[NewJob] = ()
+    folder: str | None = None
+    result: dict[str, Any] | None = None
+    files: list[dict[str, Any]] = field(default_factory=list)
+    error: dict[str, Any] | None = None
+
+
+class JobStore:
+    """Jobs, their events and the workers, each change one short transaction.
+
+    Parameters
+    ----------
+    database : Database
+    publish : callable, optional
+        Gets the stored events after each change, when no one tails the table.
+    """
+
+    def __init__(self, database: Database, publish: Callable[[list[Any]], None] | None = None) -> None:
+        self.database = database
+        self._publish = publish or (lambda rows: None)
+
+    def create(self, new: NewJob, opening: Sequence[Event] = ()) -> tuple[Job, bool]:
+        """Queue a job, or join the equal one that is queued or running.
+
+        Returns
+        -------
+        job : Job
+        created : bool
+            False when an equal active job was there.
+        """
+        try:
+            with self.database.writing() as connection:
+                job_id = _insert(connection, new)
+                told = _append(connection, job_id, new.file_id, opening)
+        except IntegrityError:
+            active = self.find(parameters_hash=new.parameters_hash, status=ACTIVE)
+            return (active[0], False) if active else self.create(new, opening)
+        self._publish(told)
+        return self.get(job_id), True  # type: ignore[return-value]
+
+    def get(self, job_id: str) -> Job | None:
+        """The job of that id, None when there is none."""
+        found = self.find(id=job_id)
+        return found[0] if found else None
+
+    def find(self, *, limit: int | None = None, offset: int = 0, **equal: Any) -> list[Job]:
+        """Jobs whose columns equal (or are among, for a tuple) the given values, newest first."""
+        query = select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit).offset(offset)
+        with self.database.reading() as connection:
+            return [Job(**row._mapping) for row in connection.execute(query.where(*_matching(equal)))]
+
+    def count(self, **equal: Any) -> int:
+        """How many jobs match, as in find()."""
+        with self.database.reading() as connection:
+            return connection.execute(select(func.count()).select_from(jobs).where(*_matching(equal))).scalar_one()
+
+    def claim(self, job_id: str, worker_id: str) -> Job | None:
+        """Take a queued job: one conditional UPDATE, so a message delivered twice does no harm."""
+        taking = (
+            update(jobs)
+            .where(jobs.c.id == job_id, jobs.c.status == QUEUED)
+            .values(status=RUNNING, worker_id=worker_id, attempts=jobs.c.attempts + 1, started_at=time.time())
+        )
+        with self.database.writing() as connection:
+            taken = connection.execute(taking).rowcount == 1
+        return self.get(job_id) if taken else None
+
+    def progress(self, job: Job, event: Event) -> None:
+        """Append one event of a running job."""
+        with self.database.writing() as connection:
+            if event.stage == job.stage:
+                connection.execute(update(jobs).where(jobs.c.id == job.id).values(progress=event.progress))
+            told = _append(connection, job.id, job.file_id, [event])
+        self._publish(told)
+
+    def state(self, job_id: str) -> tuple[str | None, str | None, float | None]:
+        """Status, worker and time of the wish to cancel; the status is None when the job is gone."""
+        columns = (jobs.c.status, jobs.c.worker_id, jobs.c.cancel_requested_at)
+        with self.database.reading() as connection:
+            row = connection.execute(select(*columns).where(jobs.c.id == job_id)).first()
+        return (row[0], row[1], row[2]) if row else (None, None, None)
+
+    def finish(self, job: Job, outcome: Outcome) -> list[str] | None:
+        """End a running job: its row, its events and the jobs that follow, in one transaction.
+
+        Returns
+        -------
+        list of str or None
+            Ids of the jobs that follow; None when the job was no longer this worker's, and nothing was changed.
+        """
+        mine = (jobs.c.id == job.id, jobs.c.status == RUNNING, jobs.c.worker_id == job.worker_id)
+        values = {
+            "status": outcome.status, "finished_at": time.time(), "folder": outcome.folder, "result": outcome.result,
+            "files": outcome.files, "error": outcome.error, "worker_id": None,
+        }  # fmt: skip
+        if outcome.status == COMPLETED:
+            values["progress"] = 100
+        with self.database.writing() as connection:
+            if connection.execute(update(jobs).where(*mine).values(values)).rowcount == 0:
+                return None
+            told = _append(connection, job.id, job.file_id, outcome.events)
+            following = [_insert(connection, new) for new in outcome.then]
+        self._publish(told)
+        return following
+
+    def put_back(self, job: Job, *, refund: bool) -> bool:
+        """Queue a running job again; `refund` when the attempt shall not count (a drain, not a death)."""
+        attempts = jobs.c.attempts - 1 if refund else jobs.c.attempts
+        mine = (jobs.c.id == job.id, jobs.c.status == RUNNING, jobs.c.worker_id == job.worker_id)
+        values = {"status": QUEUED, "worker_id": None, "started_at": None, "attempts": attempts}
+        with self.database.writing() as connection:
+            return connection.execute(update(jobs).where(*mine).values(values)).rowcount == 1
+
+    def request_cancel(self, job_id: str, closing: Sequence[Event]) -> str | None:
+        """Cancel a queued job at once, ask a running one to stop.
+
+        Returns
+        -------
+        str or None
+            The status after that; None when there is no such job.
+        """
+        told: list[Any] = []
+        with self.database.writing() as connection:
+            queued = update(jobs).where(jobs.c.id == job_id, jobs.c.status.in_((QUEUED, PAUSED)))
+            if connection.execute(queued.values(status=CANCELLED, finished_at=time.time())).rowcount:
+                file_id = connection.execute(select(jobs.c.file_id).where(jobs.c.id == job_id)).scalar_one()
+                told = _append(connection, job_id, file_id, closing)
+            running = update(jobs).where(jobs.c.id == job_id, jobs.c.status == RUNNING)
+            wish = func.coalesce(jobs.c.cancel_requested_at, time.time())
+            connection.execute(running.values(cancel_requested_at=wish))
+            status = connection.execute(select(jobs.c.status).where(jobs.c.id == job_id)).scalar()
+        self._publish(told)
+        return status
+
+    def retry(self, job_id: str) -> bool:
+        """Queue a failed or cancelled job anew; False when it is neither, or an equal one is active already."""
+        ended = update(jobs).where(jobs.c.id == job_id, jobs.c.status.in_((FAILED, CANCELLED)))
+        fresh = {
+            "status": QUEUED, "attempts": 0, "error": None, "cancel_requested_at": None, "progress": 0,
+            "started_at": None, "finished_at": None,
+        }  # fmt: skip
+        try:
+            with self.database.writing() as connection:
+                return connection.execute(ended.values(fresh)).rowcount == 1
+        except IntegrityError:
+            return False
+
+    def remove_song(self, file_id: str) -> None:
+        """Forget every job and event of a song."""
+        with self.database.writing() as connection:
+            connection.execute(delete(jobs).where(jobs.c.file_id == file_id))
+            connection.execute(delete(events).where(events.c.file_id == file_id))
+
+    def events(self, *, after: int, file_id: str | None = None, until: int | None = None) -> list[Any]:
+        """Stored events with a greater sequence number, oldest first."""
+        query = select(events).where(events.c.seq > after).order_by(events.c.seq)
+        if file_id is not None:
+            query = query.where(events.c.file_id == file_id)
+        if until is not None:
+            query = query.where(events.c.seq <= until)
+        with self.database.reading() as connection:
+            return list(connection.execute(query))
+
+    def last_seq(self) -> int:
+        """The greatest sequence number so far, 0 when there is none."""
+        with self.database.reading() as connection:
+            return connection.execute(select(func.max(events.c.seq))).scalar() or 0
+
+    def beat(self, worker_id: str, queue: str, info: dict[str, Any]) -> None:
+        """Say that a worker lives, and what it knows of its device and models."""
+        values = {"queue": queue, "heartbeat_at": time.time(), "info": info}
+        with self.database.writing() as connection:
+            if connection.execute(update(workers).where(workers.c.id == worker_id).values(values)).rowcount == 0:
+                connection.execute(insert(workers).values(id=worker_id, **values))
+
+    def workers(self, *, alive_since: float = 0.0) -> list[Any]:
+        """Workers that gave a sign of life since that time (Unix seconds)."""
+        with self.database.reading() as connection:
+            return list(connection.execute(select(workers).where(workers.c.heartbeat_at >= alive_since)))
+
+    def remove_worker(self, worker_id: str) -> None:
+        """Forget a worker that has ended."""
+        with self.database.writing() as connection:
+            connection.execute(delete(workers).where(workers.c.id == worker_id))
+
+
+def _matching(equal: dict[str, Any]) -> Iterable[Any]:
+    """Conditions on columns of jobs: a tuple means any of its values."""
+    for name, value in equal.items():
+        yield jobs.c[name].in_(value) if isinstance(value, tuple) else jobs.c[name] == value
+
+
+def _insert(connection: Connection, new: NewJob) -> str:
+    """Write a queued job's row; its id."""
+    job_id = str(uuid.uuid4())
+    connection.execute(
+        insert(jobs).values(
+            id=job_id, file_id=new.file_id, model=new.model, variant=new.variant, parameters=new.parameters,
+            parameters_hash=new.parameters_hash, source=new.source, following=list(new.following),
+            pipeline_id=new.pipeline_id, queue=new.queue, request_id=new.request_id, status=QUEUED, stage=new.stage,
+            progress=0, attempts=0, created_at=time.time(),
+        )
+    )  # fmt: skip
+    return job_id
+
+
+def _append(connection: Connection, job_id: str, file_id: str, new_events: Sequence[Event]) -> list[Any]:
+    """Write events, which get their sequence numbers by that; the stored rows."""
+    return [
+        connection.execute(
+            insert(events)
+            .values(job_id=job_id, file_id=file_id, created_at=time.time(), **asdict(event))
+            .returning(events)
+        ).one()
+        for event in new_events
+    ]

@@ -1,0 +1,159 @@
+"""The parent of the worker processes: starts them, watches them, starts another when one dies."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import Config
+from jobs.store import JobStore
+from jobs.sweeper import Sweeper
+
+ROOT = Path(__file__).resolve().parent.parent
+WATCH_SECONDS = 0.2
+SWEEP_SECONDS = 2.0
+YOUNG_SECONDS = 5.0  # a worker that dies so soon is started again ever more slowly
+MAX_PAUSE_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Child:
+    """One worker process and its place: a queue and a device."""
+
+    queue: str
+    index: int
+    id: str = ""
+    process: "subprocess.Popen[bytes] | None" = None
+    started_at: float = 0.0
+    start_after: float = 0.0
+    pause_seconds: float = 0.0
+    starts: int = 0
+
+
+class Supervisor:
+    """Keeps one worker per device and one for light work alive.
+
+    Parameters
+    ----------
+    config : Config
+    store : JobStore
+    sweeper : Sweeper
+    """
+
+    def __init__(self, config: Config, store: JobStore, sweeper: Sweeper) -> None:
+        self._config, self._store, self._sweeper = config, store, sweeper
+        self._children = [Child("gpu", 0), Child("cpu", 0)] if config.start_workers else []
+        self.draining = threading.Event()
+        self.stopped = threading.Event()
+
+    def start(self) -> None:
+        """Start the workers and watch them in a thread."""
+        threading.Thread(target=self._run, name="supervisor", daemon=True).start()
+
+    def drain(self) -> None:
+        """Ask every worker to finish or put back what it runs; `stopped` is set when all have ended."""
+        self.draining.set()
+
+    @property
+    def restarts(self) -> int:
+        """How often a worker had to be replaced."""
+        return sum(max(child.starts - 1, 0) for child in self._children)
+
+    def _run(self) -> None:
+        """Watch until drained."""
+        swept_at = 0.0
+        while not self.draining.is_set():
+            try:
+                for child in self._children:
+                    self._watch(child)
+                if time.monotonic() - swept_at >= SWEEP_SECONDS:
+                    swept_at = time.monotonic()
+                    self._sweeper.sweep()
+                    self._add_devices()
+            except Exception:
+                log.exception("supervisor: a round failed, going on")
+            self.draining.wait(WATCH_SECONDS)
+        self._stop_children()
+        self.stopped.set()
+
+    def _watch(self, child: Child) -> None:
+        """Start a child that does not run."""
+        if child.process is not None:
+            status = child.process.poll()
+            if status is None:
+                return
+            self._bury(child, status)
+        if time.monotonic() >= child.start_after:
+            self._spawn(child)
+
+    def _spawn(self, child: Child) -> None:
+        """Start a worker process; it ends when our end of its standard input closes, which it does when we die."""
+        child.starts += 1
+        child.id = f"{os.getpid()}-{child.queue}{child.index}-{time.time_ns():x}"
+        command = [sys.executable, "-m", "jobs.worker", "--supervised", "--id", child.id, "--queue", child.queue,
+                   "--device-index", str(child.index)]  # fmt: skip
+        environment = os.environ | self._config.environment()
+        folder = {"UPLOAD_FOLDER": self._config.upload_folder, "OUTPUT_FOLDER": self._config.output_folder}
+        environment |= {name: str(path.absolute()) for name, path in folder.items()}
+        child.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE)
+        child.started_at = time.monotonic()
+
+    def _bury(self, child: Child, status: int) -> None:
+        """Take over from a dead child; one that died young waits before its successor."""
+        reason = describe_exit(status)
+        log.error("worker %s ended: %s", child.id, reason)
+        _close_input(child)
+        self._sweeper.release(child.id, reason)
+        young = time.monotonic() - child.started_at < YOUNG_SECONDS
+        child.pause_seconds = min(max(2 * child.pause_seconds, 0.5), MAX_PAUSE_SECONDS) if young else 0.0
+        child.start_after = time.monotonic() + child.pause_seconds
+        child.process = None
+
+    def _add_devices(self) -> None:
+        """One worker for every GPU that the first one found."""
+        if not self._children or self._config.device not in ("auto", "cuda"):
+            return
+        first = next(c for c in self._children if c.queue == "gpu")
+        count = next((w.info.get("gpu_count", 0) for w in self._store.workers() if w.id == first.id), 0)
+        have = sum(c.queue == "gpu" for c in self._children)
+        self._children += [Child("gpu", index) for index in range(have, count)]
+
+    def _stop_children(self) -> None:
+        """Close every child's input, wait for its grace time, then end it."""
+        running = [c for c in self._children if c.process is not None]
+        for child in running:
+            _close_input(child)
+        deadline = time.monotonic() + self._config.drain_seconds + self._config.cancel_seconds
+        for child in running:
+            assert child.process is not None
+            try:
+                status = child.process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                status = child.process.wait()
+            if status != 0:
+                self._sweeper.release(child.id, describe_exit(status))
+
+
+def describe_exit(status: int) -> str:
+    """Why a process ended, in words: the signal that killed it, and a guess where that is fair."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    name = f"killed by signal {-status}"
+    return f"{name}, perhaps out of memory" if -status == getattr(signal, "SIGKILL", 9) else name
+
+
+def _close_input(child: Child) -> None:
+    """Close our end of a child's standard input."""
+    if child.process is not None and child.process.stdin is not None:
+        try:
+            child.process.stdin.close()
+        except OSError:  # it died meanwhile, which is what we are about to find out
+            log.debug("worker %s: standard input was closed already", child.id)

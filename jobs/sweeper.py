@@ -1,0 +1,75 @@
+"""Puts right what crashes leave: jobs of dead workers, queued jobs whose message was lost."""
+
+import logging
+import time
+
+from jobs import pipeline
+from jobs.events import FIRST_PERCENT, Event
+from jobs.queue import Queue
+from jobs.store import CANCELLED, FAILED, QUEUED, RUNNING, Job, JobStore, Outcome
+
+log = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Looks after jobs on behalf of workers that no longer can.
+
+    Parameters
+    ----------
+    store : JobStore
+    queue : Queue
+    silence_seconds : float
+        A worker that gave no sign of life for so long is taken for dead.
+    max_attempts : int
+        A job is started so often at most.
+    """
+
+    def __init__(self, store: JobStore, queue: Queue, silence_seconds: float, max_attempts: int) -> None:
+        self._store, self._queue = store, queue
+        self._silence_seconds, self._max_attempts = silence_seconds, max_attempts
+
+    def release(self, worker_id: str, reason: str) -> None:
+        """Take a dead worker's jobs from it: queue them again, or fail them with the reason.
+
+        Parameters
+        ----------
+        worker_id : str
+        reason : str
+            A clause like "killed by signal 9, perhaps out of memory".
+        """
+        self._store.remove_worker(worker_id)
+        for job in self._store.find(worker_id=worker_id, status=RUNNING):
+            self._release_job(job, f"Worker {reason}")
+
+    def sweep(self) -> None:
+        """One round: silent workers, then lost messages."""
+        now = time.time()
+        alive = {worker.id for worker in self._store.workers(alive_since=now - self._silence_seconds)}
+        for worker in self._store.workers():
+            if worker.id not in alive:
+                self.release(worker.id, f"silent for {self._silence_seconds:g} s")
+        for job in self._store.find(status=RUNNING):
+            if job.worker_id not in alive and now - (job.started_at or 0) > self._silence_seconds:
+                self._release_job(job, f"Worker silent for {self._silence_seconds:g} s")
+        self._restore_messages()
+
+    def _release_job(self, job: Job, reason: str) -> None:
+        """Queue one job again, or end it."""
+        if job.cancel_requested_at is not None:
+            self._store.finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
+        elif job.attempts >= self._max_attempts:
+            reason = f"{reason} ({job.attempts} attempts)"
+            error = {"code": "worker_died", "message": reason, "details": None}
+            self._store.finish(job, Outcome(FAILED, pipeline.closing_events(job, FAILED, reason), error=error))
+        elif self._store.put_back(job, refund=False):
+            progress = max(job.progress, FIRST_PERCENT)
+            self._store.progress(job, Event(job.stage, progress, f"{reason}; trying again"))
+            self._queue.put(job.queue, job.id)
+        log.warning("job %s: %s", job.id, reason)
+
+    def _restore_messages(self) -> None:
+        """When no message waits, every queued row has lost its own; one too many does no harm."""
+        for job in reversed(self._store.find(status=QUEUED)):
+            if self._queue.waiting(job.queue) == 0:
+                for lost in reversed(self._store.find(status=QUEUED, queue=job.queue)):
+                    self._queue.put(lost.queue, lost.id)

@@ -1,0 +1,230 @@
+"""A worker process: claim a row, run its stage, report progress, finish. The only place where models run.
+
+`python -m jobs.worker --queue gpu` runs one on its own, with the settings of the environment.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from typing import Any
+
+import models
+from config import Config
+from errors import Cancelled, JobFailed, ModelUnavailable, StorageFull, StudioError
+from jobs import pipeline
+from jobs.emitter import redis_publisher
+from jobs.queue import NAMES, Queue
+from jobs.reporter import Drained, Reporter
+from jobs.store import CANCELLED, COMPLETED, FAILED, RUNNING, Job, JobStore, Outcome
+from logs import configure_logging, request_id
+from models import memory, weights
+from models.device import choose_device, describe_device
+from storage.database import Database
+from storage.files import Files, result_folder
+from storage.songs import Songs
+
+POLL_SECONDS = 0.02  # between looks into an empty SQLite queue
+WATCH_SECONDS = 0.5  # between looks at whether the running job overstays its cancellation
+KILLED_ITSELF = 75  # exit status of a worker that ends because a cancelled job would not stop
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Runs the jobs of one queue, one at a time; models stay loaded between them.
+
+    Parameters
+    ----------
+    config : Config
+    queue : str
+        "gpu" or "cpu".
+    worker_id : str
+        Unique among all workers there ever were.
+    device_index : int
+        Which of several equal devices, when `config.device` is auto or cuda.
+    """
+
+    def __init__(self, config: Config, queue: str, worker_id: str, device_index: int = 0) -> None:
+        self.config, self.queue_name, self.id = config, queue, worker_id
+        database = Database(config.database)
+        database.create_tables()
+        publish = redis_publisher(config.redis_url) if config.redis_url else None
+        self.store, self.songs = JobStore(database, publish), Songs(database)
+        self.files = Files(config.upload_folder, config.output_folder)
+        self.queue = Queue(config.redis_url, config.queue_file)
+        self.draining, self.stop_job = threading.Event(), threading.Event()
+        self.job: Job | None = None
+        self.info: dict[str, Any] = {}
+        self.device_index = device_index
+
+    def run(self) -> None:
+        """Work until drain() is called and the present job is done or put back."""
+        threading.Thread(target=self._beat, daemon=True).start()
+        self._prepare()
+        log.info("worker %s takes jobs of queue %s on %s", self.id, self.queue_name, self.device)
+        while not self.draining.is_set():
+            job_id = self.queue.get(self.queue_name)
+            if job_id is None:
+                if not self.queue.blocking:
+                    time.sleep(POLL_SECONDS)
+                continue
+            if job := self.store.claim(job_id, self.id):
+                self._run_claimed(job)
+        self.store.remove_worker(self.id)
+
+    def drain(self) -> None:
+        """Claim nothing more; the running job gets a grace time and is then put back. Safe in a signal handler."""
+        if not self.draining.is_set():
+            self.draining.set()
+            timer = threading.Timer(self.config.drain_seconds, self.stop_job.set)
+            timer.daemon = True
+            timer.start()
+
+    def _prepare(self) -> None:
+        """Find the device. The light queue needs none, and no torch."""
+        if self.queue_name == "cpu":
+            self.device, self.info = "cpu", {"device": "cpu"}
+        else:
+            self.device = choose_device(self.config.device, self.device_index)
+            self.info = describe_device(self.device)
+        self.models = memory.LoadedModels(self.device, reserve_bytes=self.config.model_memory_reserve)
+
+    def _run_claimed(self, job: Job) -> None:
+        """Run one job to its end, whatever that is; nothing that a job does ends the worker."""
+        self.job = job
+        request_id.set(job.request_id)
+        log.info("job %s: %s %s on song %s, attempt %d", job.id, job.model, job.variant, job.file_id, job.attempts)
+        try:
+            outcome = self._attempt(job)
+        except Drained:
+            if self.store.put_back(job, refund=True):
+                self.queue.put(job.queue, job.id)
+            log.info("job %s: put back", job.id)
+        except Cancelled:
+            self._finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
+        except Exception as error:
+            self._finish(job, _failure(job, error))
+        else:
+            self._finish(job, outcome)
+        finally:
+            self.files.discard_staging(job.id)
+            self.job = None
+
+    def _attempt(self, job: Job) -> Outcome:
+        """Load the model if need be, run it, and move its files into place."""
+        spec = models.spec(job.model)
+        report = Reporter(self.store, job, self.stop_job)
+        report.begin()
+        if self.config.require_gpu and spec.queue == "gpu" and self.device == "cpu":
+            raise ModelUnavailable("This service requires a GPU (REQUIRE_GPU=true) and this worker has none.")
+        request, audio_path = pipeline.inputs(job, self.store, self.songs, self.files)
+        staging = self.files.staging(job.id, job.attempts)
+
+        def load() -> Any:
+            report.loading(0.0, f"Loading {job.model} {job.variant}...")
+            path = weights.fetch(job.model, job.variant, self.config.models_dir, report.loading)
+            model = spec.module.load(job.variant, self.device, path)
+            report.loaded()
+            return model
+
+        result = self.models.run(
+            (job.model, job.variant), load, lambda model: spec.module.run(model, request, audio_path, staging, report)
+        )
+        report(1.0)
+        folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)
+        entries = [{"filename": name, "size_bytes": (staging / name).stat().st_size} for name in result.files]
+        self.files.publish(staging, folder)
+        return Outcome(
+            COMPLETED, pipeline.closing_events(job, COMPLETED), pipeline.followers(job),
+            folder, result.model_dump(mode="json"), entries,
+        )  # fmt: skip
+
+    def _finish(self, job: Job, outcome: Outcome) -> None:
+        """Write how a job ended, tell the queue what follows."""
+        following = self.store.finish(job, outcome)
+        if following is None:
+            log.warning("job %s: was taken from this worker, its result is dropped", job.id)
+            if outcome.folder:
+                self.files.remove_results(outcome.folder)
+            return
+        log.info("job %s: %s %s", job.id, outcome.status, (outcome.error or {}).get("message", ""))
+        for new, job_id in zip(outcome.then, following, strict=True):
+            self.queue.put(new.queue, job_id)
+
+    def _beat(self) -> None:
+        """Say that the worker lives; end the process when a cancelled job holds it for too long."""
+        beaten_at = 0.0
+        while True:
+            if time.monotonic() - beaten_at >= self.config.heartbeat_seconds:
+                beaten_at = time.monotonic()
+                self.store.beat(self.id, self.queue_name, self.info | {"loaded": self._loaded(), "pid": os.getpid()})
+            self._leave_stuck_job()
+            time.sleep(min(WATCH_SECONDS, self.config.heartbeat_seconds))
+
+    def _loaded(self) -> list[list[str]]:
+        """Which models are in memory."""
+        return [list(key) for key in self.models.loaded()] if hasattr(self, "models") else []
+
+    def _leave_stuck_job(self) -> None:
+        """A model that does not report cannot be stopped in another way."""
+        job = self.job
+        if job is None:
+            return
+        status, worker_id, wished_at = self.store.state(job.id)
+        overdue = wished_at is not None and time.time() - wished_at > self.config.cancel_seconds
+        if overdue and status == RUNNING and worker_id == self.id:
+            self.store.finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
+            log.error("job %s: cancelled and did not stop, so this process ends", job.id)
+            self.files.discard_staging(job.id)
+            os._exit(KILLED_ITSELF)
+
+
+def _failure(job: Job, error: Exception) -> Outcome:
+    """The outcome of a job that raised."""
+    if isinstance(error, OSError) and error.errno == 28:  # ENOSPC, on every platform
+        error = StorageFull("The disk is full; remove songs or make room.")
+    if not isinstance(error, StudioError):
+        log.error("job %s: %s %s broke", job.id, job.model, job.variant, exc_info=error)
+        error = JobFailed(f"{job.model} {job.variant} failed with an internal error; the log has it under this job.")
+    stored = {"code": error.code, "message": error.message, "details": error.details}
+    return Outcome(FAILED, pipeline.closing_events(job, FAILED, error.message), error=stored)
+
+
+def _watch_parent(worker: Worker) -> None:
+    """Drain when the supervisor closes our standard input, which it also does by dying."""
+    sys.stdin.read()
+    worker.drain()
+
+
+def new_worker_id() -> str:
+    """Unique among hosts and times."""
+    return f"{socket.gethostname()[:24]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def main() -> None:
+    """Run a worker until it is told to stop; exit status 0 after a drain."""
+    parser = argparse.ArgumentParser(description="Run the jobs of one queue.")
+    parser.add_argument("--queue", choices=NAMES, default="gpu")
+    parser.add_argument("--device-index", type=int, default=0, help="which of several GPUs")
+    parser.add_argument("--id", default=None)
+    parser.add_argument("--supervised", action="store_true", help="end when standard input closes")
+    options = parser.parse_args()
+    config = Config.from_environment()
+    configure_logging(config.log_format, config.log_level)
+    worker = Worker(config, options.queue, options.id or new_worker_id(), options.device_index)
+    for name in ("SIGTERM", "SIGINT"):
+        # A handler may only set flags: the model that it interrupts may hold any lock.
+        signal.signal(getattr(signal, name), lambda *_: worker.drain())
+    if options.supervised:
+        threading.Thread(target=_watch_parent, args=(worker,), daemon=True).start()
+    worker.run()
+
+
+if __name__ == "__main__":
+    main()

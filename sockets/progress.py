@@ -1,0 +1,81 @@
+"""The default namespace: every client gets processing_progress, of every file or of those it asked for."""
+
+from typing import Any
+
+from flask import current_app, request
+from flask_socketio import emit, join_room, leave_room
+
+from jobs.events import EVERY_FILE, PROGRESS, payload
+from jobs.service import JobService
+from jobs.song_status import song_status
+from sockets import socketio
+
+
+def emit_event(row: Any) -> None:
+    """Send one stored event to who listens."""
+    body = payload(row)
+    for room in (EVERY_FILE, row.file_id):
+        socketio.emit(PROGRESS, body, to=room)
+
+
+@socketio.on("connect")
+def connect() -> None:
+    """With no further word a client gets every file's events."""
+    join_room(EVERY_FILE)
+
+
+@socketio.on("subscribe")
+def subscribe(wish: Any = None) -> dict[str, Any]:
+    """Narrow the view to one file and replay what was missed.
+
+    Parameters
+    ----------
+    wish : dict
+        {"file_id", "since_seq"?: int, 0 for all there ever was}
+
+    Returns
+    -------
+    dict
+        The acknowledgement: the song's present state, and `seq`, the last event it includes; or {"error"}.
+    """
+    file_id, since = _parse(wish)
+    if file_id is None:
+        return {"error": 'subscribe takes {"file_id": "...", "since_seq": 0}.'}
+    jobs: JobService = current_app.extensions["jobs"]
+    with jobs.tail.lock:  # nothing is emitted between the replay and the joining of the room
+        jobs.tail.emit_new()
+        for row in jobs.store.events(after=since, file_id=file_id, until=jobs.tail.seq or None):
+            emit(PROGRESS, payload(row))
+        leave_room(EVERY_FILE)
+        join_room(file_id)
+        state = song_status(jobs.store, jobs.songs, file_id) or {"file_id": file_id, "status": "unknown"}
+    return state | {"seq": jobs.tail.seq}
+
+
+@socketio.on("unsubscribe")
+def unsubscribe(wish: Any = None) -> dict[str, Any]:
+    """Leave a file's events; who follows no file any more gets every file's again.
+
+    Parameters
+    ----------
+    wish : dict
+        {"file_id"}
+    """
+    file_id, _ = _parse(wish)
+    if file_id is None:
+        return {"error": 'unsubscribe takes {"file_id": "..."}.'}
+    leave_room(file_id)
+    own = {request.sid, EVERY_FILE, None}  # type: ignore[attr-defined]
+    if not set(socketio.server.rooms(request.sid)) - own:  # type: ignore[attr-defined]
+        join_room(EVERY_FILE)
+    return {"file_id": file_id}
+
+
+def _parse(wish: Any) -> tuple[str | None, int]:
+    """File and sequence number of a wish; no file when it is not of the right form."""
+    if not isinstance(wish, dict) or not isinstance(wish.get("file_id"), str):
+        return None, 0
+    since = wish.get("since_seq", 0)
+    if isinstance(since, bool) or not isinstance(since, int) or not 0 <= since < 2**62:
+        return None, 0
+    return wish["file_id"], since
