@@ -27,6 +27,7 @@ SampleFormat = Literal["s16", "s24", "f32"]
 ACCEPTED = "mp3, wav, flac, m4a or ogg"
 DEMUXERS = "mp3,wav,flac,mov,ogg"  # FFmpeg's names; a playlist or an image never reaches its demuxer
 MAX_STREAMS = 32
+MAX_FAILURES = 20  # packets that do not decode, before as many did
 PROBE_SECONDS = 1.0
 HEADER_TOLERANCE_SECONDS = 0.1  # a header that is further off than a few frames is not believed
 MP3_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -310,36 +311,36 @@ def _found(path: Path) -> str:
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Every frame that decodes; UnsupportedAudio when none does."""
+    """Every frame that decodes; UnsupportedAudio when none does, or hardly any as in noise that chance shaped."""
     av = _av()
+    decoded = failed = 0
     failure: Exception | None = None
-    found = ended = False
     packets = container.demux(stream)
-    while not ended:
+    ended = False
+    while not ended and failed <= max(decoded, MAX_FAILURES):
         try:
             packet = next(packets, None)
             ended = packet is None
             frames = stream.codec_context.decode(packet)  # None flushes the decoder
         except av.FFmpegError as error:
-            failure = error
+            failed, failure = failed + 1, error
             continue
         for frame in frames:
             if frame.samples:
-                found = True
+                decoded += 1
                 yield frame
-    if not found:
+    if not decoded or decoded < min(failed, MAX_FAILURES):
         name = stream.codec_context.codec.canonical_name
-        raise UnsupportedAudio(f"The file looks like {name} audio, but nothing in it decodes.") from failure
+        raise UnsupportedAudio(f"The file looks like {name} audio, but does not decode.") from failure
 
 
 def _finite(frame: AudioFrame) -> bool:
-    """Whether a frame's samples are numbers; told by their sum, which needs no numpy."""
-    sort = frame.format.packed.name
-    if sort not in ("flt", "dbl"):
+    """Whether the samples of float PCM are numbers; told by their sum, which needs no numpy."""
+    if frame.format.name not in ("flt", "dbl"):
         return True
-    size = frame.samples * frame.format.bytes * (1 if frame.format.is_planar else len(frame.layout.channels))
-    planes = (memoryview(plane)[:size] for plane in frame.planes)
-    return all(math.isfinite(sum(plane.cast("f" if sort == "flt" else "d"))) for plane in planes)
+    size = frame.samples * frame.format.bytes * len(frame.layout.channels)
+    samples = memoryview(frame.planes[0])[:size].cast("f" if frame.format.name == "flt" else "d")
+    return math.isfinite(sum(samples))
 
 
 def _tags(container: InputContainer, stream: AudioStream) -> dict[str, str]:
@@ -351,15 +352,14 @@ def _tags(container: InputContainer, stream: AudioStream) -> dict[str, str]:
 def _duration(path: Path) -> float:
     """Length in seconds by the packets that are there; the header's exact one where it agrees."""
     with _open(path) as (container, stream):
-        first, end = stream.start_time or 0, 0
+        total = 0
         try:
             for packet in container.demux(stream):
-                if packet.pts is not None:
-                    end = max(end, packet.pts + (packet.duration or 0))
+                total += 0 if packet.is_discard else packet.duration or 0
         except _av().FFmpegError:
             pass  # truncated: what was counted stands
         clock = float(stream.time_base or 0)
-        measured, header = (end - first) * clock, (stream.duration or 0) * clock
+        measured, header = total * clock, (stream.duration or 0) * clock
     return header if abs(header - measured) < HEADER_TOLERANCE_SECONDS else measured
 
 
@@ -410,7 +410,7 @@ def _converted(
             if resampler and source:
                 yield from _resampled(resampler, None, source[2], channels, sample_rate)
             source = (frame.sample_rate, frame.format.name, names)
-            resampler = _av().AudioResampler(format="fltp", rate=sample_rate)
+            resampler = _av().AudioResampler(format="flt", rate=sample_rate)
         frame.pts = None  # a gap in the file's clock must not become silence
         yield from _resampled(resampler, frame, names, channels, sample_rate)
     if resampler and source and sample_rate and channels:
@@ -424,7 +424,7 @@ def _resampled(
     assert resampler is not None
     for out in resampler.resample(frame):
         if out.samples:
-            yield _mixed(out.to_ndarray(), names, channels), rate
+            yield _mixed(out.to_ndarray().reshape(-1, len(names)).T, names, channels), rate
 
 
 def _mixed(samples: np.ndarray, names: tuple[str, ...], channels: int) -> np.ndarray:
