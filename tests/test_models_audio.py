@@ -308,6 +308,10 @@ def avi(path: Path) -> None:
     encode(path, "pcm_s16le", tone(1), RATE, "stereo")
 
 
+def adts(path: Path) -> None:
+    encode(path, "aac", tone(1), RATE, "stereo")
+
+
 def not_finite(path: Path) -> None:
     encode(path, "pcm_f32le", np.full((2, RATE), np.nan, dtype=np.float32), RATE, "stereo")
 
@@ -350,6 +354,7 @@ REFUSED: list[tuple[str, Callable[[Path], object], str]] = [
     ("a.avi", avi, "AVI"),
     ("a.mkv", avi, "Matroska"),
     ("a.aiff", avi, "AIFF"),
+    ("a.aac", adts, "not mp3, wav"),
     ("a.wav", not_finite, "not finite"),
     ("a.wav", infinite, "not finite"),
     ("a.m4a", no_moov, "too damaged to open"),
