@@ -1,0 +1,251 @@
+"""Timed words and the lyric lines they make.
+
+A line starts when its first word is sung and ends when its last one does; nothing here spreads words over time.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, ValidationError
+
+from errors import InvalidInput
+
+MIN_WORD_SECONDS = 0.04  # shorter ones cannot be seen or scored; a transcriber's zero-length words get this much
+PAUSE_SECONDS = 0.6  # a breath: as good a place to break as the end of a segment with its full stop
+LONG_PAUSE_SECONDS = 1.0  # always ends a line
+BREAK_COST = 1.5  # of a line break where nothing asks for one, in units of a line that is empty
+TOO_LONG_COST = 100.0  # of each column over the limit
+LINE_BREAKS = "\t\n\v\f\r\x85\u2028\u2029"
+STOPS, COMMAS = ".!?…。！？", ",;:—、，；："
+
+
+@dataclass(frozen=True)
+class Word:
+    """One sung word.
+
+    Attributes
+    ----------
+    text : str
+        With the space before it where it has one, as transcribers write words: joined they make the line.
+    start, end : float
+        In seconds.
+    probability : float or None
+        0..1, how sure the transcriber was.
+    segment : int
+        Which segment of the transcription it came from.
+    """
+
+    text: str
+    start: float
+    end: float
+    probability: float | None = None
+    segment: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """Words that are shown together; never empty."""
+
+    words: tuple[Word, ...]
+
+    @property
+    def start(self) -> float:
+        """When the first word is sung, in seconds."""
+        return self.words[0].start
+
+    @property
+    def end(self) -> float:
+        """When the last word ends, in seconds."""
+        return self.words[-1].end
+
+    @cached_property
+    def text(self) -> str:
+        """The words as one line of text."""
+        return "".join(word.text for word in self.words).strip()
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean probability of the words, 0..1; None when the transcriber gave none."""
+        known = [word.probability for word in self.words if word.probability is not None]
+        return sum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was heard.
+
+    Attributes
+    ----------
+    words : list of Word
+        In order of time, without overlap, each at least MIN_WORD_SECONDS long.
+    language : str or None
+        As the transcriber names it, "en".
+    aligned : bool
+        Whether the words were given by the user and only timed: then each segment is one of their lines.
+    """
+
+    words: list[Word]
+    language: str | None
+    aligned: bool
+
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Heard(BaseModel):
+    word: str
+    start: Seconds
+    end: Seconds
+    probability: float | None = None
+
+
+class _Segment(BaseModel):
+    start: Seconds
+    end: Seconds
+    text: str
+    words: list[_Heard] = []
+
+
+class _Transcription(BaseModel):
+    segments: list[_Segment]
+    language: str | None = None
+    aligned: bool = False
+
+
+def read(path: Path) -> Transcript:
+    """The words of a transcription file, in the JSON of `whisper`.
+
+    A segment without word times stays whole, as one long word: its words are not guessed at.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Transcript
+
+    Raises
+    ------
+    InvalidInput
+        When the file is not a transcription.
+    """
+    try:
+        heard = _Transcription.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InvalidInput(f"{path.name} is not a transcription.", details=str(error)) from error
+    words = [
+        Word(clean(word.word), word.start, word.end, word.probability, number)
+        for number, segment in enumerate(heard.segments)
+        for word in segment.words or [_Heard(word=segment.text, start=segment.start, end=segment.end)]
+    ]
+    return Transcript(tidy(word for word in words if word.text.strip()), heard.language, heard.aligned)
+
+
+def clean(text: str) -> str:
+    """The text on one line, without control characters (NUL would end an ID3 text); joiners stay."""
+    spaced = "".join(" " if c in LINE_BREAKS else c for c in text)
+    return "".join(c for c in spaced if unicodedata.category(c) != "Cc")
+
+
+def tidy(words: Iterable[Word]) -> list[Word]:
+    """The words in order of time, none overlapping the next, none shorter than MIN_WORD_SECONDS.
+
+    Parameters
+    ----------
+    words : iterable of Word
+        In the order they are sung.
+
+    Returns
+    -------
+    list of Word
+    """
+    placed: list[Word] = []
+    for word in words:
+        start = max(word.start, placed[-1].start + MIN_WORD_SECONDS) if placed else word.start
+        placed.append(replace(word, start=start, end=max(word.end, start + MIN_WORD_SECONDS)))
+    return [replace(word, end=min(word.end, after.start)) for word, after in pairwise(placed)] + placed[-1:]
+
+
+def by_segment(words: Iterable[Word]) -> list[Line]:
+    """One line for each segment, as the user broke the lines of given lyrics."""
+    return [Line(tuple(group)) for _, group in groupby(words, key=lambda word: word.segment)]
+
+
+def split(words: Sequence[Word], max_characters: int) -> list[Line]:
+    """Break words into lines where singers do.
+
+    Every pause of LONG_PAUSE_SECONDS ends a line. In between, the cheapest set of breaks wins: shorter pauses,
+    segment ends and punctuation make a break cheaper, very short lines and lines over the limit cost.
+
+    Parameters
+    ----------
+    words : sequence of Word
+        Tidy.
+    max_characters : int
+        Of a line; wide characters (Chinese, Japanese, Korean) count as two. Only a single longer word exceeds it.
+
+    Returns
+    -------
+    list of Line
+    """
+    lines: list[Line] = []
+    phrase: list[Word] = []
+    for word in words:
+        if phrase and word.start - phrase[-1].end >= LONG_PAUSE_SECONDS:
+            lines += _cheapest(phrase, max_characters)
+            phrase = []
+        phrase.append(word)
+    return lines + (_cheapest(phrase, max_characters) if phrase else [])
+
+
+def _cheapest(words: list[Word], max_characters: int) -> list[Line]:
+    """The lines of one phrase by dynamic programming over where each line begins."""
+    cost, begin = [0.0], [0]  # of the best lines up to word n, and where the last of them begins
+    for stop in range(1, len(words) + 1):
+        best, best_first, after = float("inf"), stop - 1, 0
+        for first in range(stop - 1, -1, -1):
+            width = after + _width(words[first].text.lstrip())
+            total = cost[first] + _line_cost(width, max_characters)
+            total += _break_cost(words[first - 1], words[first]) if first else 0.0
+            if total < best:
+                best, best_first = total, first
+            if width > max_characters:
+                break
+            after += _width(words[first].text)
+        cost.append(best)
+        begin.append(best_first)
+    lines, stop = [], len(words)
+    while stop:
+        lines.append(Line(tuple(words[begin[stop] : stop])))
+        stop = begin[stop]
+    return lines[::-1]
+
+
+def _line_cost(width: int, max_characters: int) -> float:
+    """What a line of that width costs: 0 at two thirds of the limit, 1 when empty."""
+    wanted = max_characters * 2 / 3
+    return ((width - wanted) / wanted) ** 2 + TOO_LONG_COST * max(0, width - max_characters)
+
+
+def _break_cost(before: Word, after: Word) -> float:
+    """What a break between two words costs; negative where it is wanted."""
+    wish = 2 * (after.start - before.end) / PAUSE_SECONDS
+    wish += before.segment != after.segment
+    last = before.text.rstrip("\"'”’»)]")[-1:]
+    wish += 1.0 if last in STOPS else 0.5 if last in COMMAS else 0.0
+    return BREAK_COST - wish
+
+
+def _width(text: str) -> int:
+    """Columns a text takes: wide characters two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
