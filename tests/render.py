@@ -1,0 +1,221 @@
+"""Test music with known truth: MIDI written here, played by fluidsynth, words spoken by espeak-ng."""
+
+import io
+import struct
+import subprocess
+import tempfile
+import wave
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models import audio
+
+RATE = 44100
+TICKS_PER_SECOND = 960  # 480 per quarter note at MIDI's default 120 bpm
+SOUNDFONTS = (
+    Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),  # Debian
+    Path("/usr/share/soundfonts/FluidR3_GM.sf2"),  # Fedora, Arch
+    Path("/opt/homebrew/share/soundfonts/FluidR3_GM.sf2"),
+)
+PIANO, ORGAN, GUITAR, BASS, STRINGS, DRUMS = 0, 19, 25, 33, 48, -1
+KICK, SNARE, HIHAT, CLICK = 36, 38, 42, 37
+NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+TRIADS = {"major": (0, 4, 7), "minor": (0, 3, 7), "diminished": (0, 3, 6)}
+LYRICS = "silver river carry me home over the mountain under the moon every morning sing me a song"
+
+Chord = tuple[int, str]  # root 0–11 above C, key of TRIADS
+
+
+@dataclass(frozen=True)
+class Note:
+    """A note for one General MIDI program; DRUMS is the drum kit, where the pitch names the drum."""
+
+    start_seconds: float
+    duration_seconds: float
+    pitch: int
+    program: int
+    velocity: int = 90
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and when its sound begins."""
+
+    text: str
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True)
+class Song:
+    """A rendered song and the truth about it; voice and band are its two parts alone, of equal length."""
+
+    path: Path
+    voice_path: Path
+    band_path: Path
+    words: tuple[Word, ...]
+    passages: tuple[tuple[float, float], ...]  # where there is voice: start and end in seconds
+    key: str
+    tempo_bpm: float
+    duration_seconds: float
+
+
+def progression(path: Path, tonic: int, mode: str) -> Path:
+    """I–IV–V–I or i–iv–V–i for piano over strings, 8 s.
+
+    Parameters
+    ----------
+    path : Path
+        Suffix .wav, .mp3 or .flac.
+    tonic : int
+        0 (C) to 11 (B).
+    mode : "major" or "minor"
+    """
+    chords: list[Chord] = [(tonic, mode), (tonic + 5, mode), (tonic + 7, "major"), (tonic, mode)]
+    notes: list[Note] = []
+    for bar, (root, quality) in enumerate(chords):
+        pitches = voicing(root, quality)
+        notes += [Note(bar * 2.0, 1.95, pitch, STRINGS, 60) for pitch in [pitches[0] - 12, *pitches]]
+        notes += [Note(bar * 2 + beat / 2, 0.45, pitch, PIANO) for beat in range(4) for pitch in pitches]
+    return save(path, play(notes, 8))
+
+
+def loop(path: Path, chords: Sequence[Chord], tempo_bpm: float = 100, times: int = 4) -> Path:
+    """A pop band that plays chords, one to a bar, over and over: drums, bass, guitar."""
+    beat = 60 / tempo_bpm
+    notes = band(list(chords) * times, beat)
+    return save(path, play(notes, len(chords) * times * 4 * beat))
+
+
+def clicks(path: Path, tempo_bpm: float, seconds: float = 20) -> Path:
+    """A side stick on every beat."""
+    beat = 60 / tempo_bpm
+    return save(path, play([Note(n * beat, 0.1, CLICK, DRUMS, 110) for n in range(int(seconds / beat))], seconds))
+
+
+def song(path: Path, seconds: float = 24) -> Song:
+    """A band in A minor at 120 bpm with a voice: one bar alone, a verse, an instrumental third, a verse.
+
+    Parameters
+    ----------
+    path : Path
+        Suffix .wav, .mp3 or .flac; the parts alone go beside it.
+    seconds : float
+        A multiple of 2 (a bar), 12 at least.
+    """
+    bar, count = 2.0, int(seconds / 2)
+    chords: list[Chord] = [(9, "minor"), (5, "major"), (0, "major"), (4, "major")]  # i VI III V
+    music = play(band([chords[n % 4] for n in range(count - 1)] + [chords[0]], bar / 4), seconds)
+    third = count // 3
+    verses = [(bar, bar * third), (seconds - bar * third, seconds - bar / 2)]
+    times = [start + n * 0.5 for start, end in verses for n in range(int((end - start) / 0.5))]
+    voice, words = sing(LYRICS.split(), times, music.shape[1])
+    parts = {
+        path: music * 0.5 + voice,
+        path.with_stem(path.stem + "_voice"): voice,
+        path.with_stem(path.stem + "_band"): music * 0.5,
+    }
+    for part, samples in parts.items():
+        save(part, samples)
+    sung = [[word for word in words if start <= word.start_seconds < end] for start, end in verses]
+    passages = tuple((verse[0].start_seconds, verse[-1].end_seconds) for verse in sung)
+    return Song(*parts, words, passages, "A minor", 120.0, seconds)
+
+
+def sing(lyrics: Sequence[str], times: Iterable[float], length: int) -> tuple[np.ndarray, tuple[Word, ...]]:
+    """Words one by one at the given seconds, cut where the next begins: (2, length) samples and what was sung."""
+    out, words = np.zeros((2, length), dtype=np.float32), []
+    starts = list(times)
+    for n, start in enumerate(starts):
+        word = lyrics[n % len(lyrics)]
+        until = starts[n + 1] if n + 1 < len(starts) else start + 1
+        sound = say(word)[: round(min(until - start, 0.95) * RATE)]
+        at = round(start * RATE)
+        sound = sound[: length - at]
+        out[:, at : at + len(sound)] += sound
+        words.append(Word(word, start, start + len(sound) / RATE))
+    return out, tuple(words)
+
+
+def say(text: str) -> np.ndarray:
+    """Spoken text (samples,) at RATE, from its first sound to its last."""
+    command = ["espeak-ng", "-v", "en-us", "-s", "170", "--stdout", text]
+    with wave.open(io.BytesIO(subprocess.run(command, capture_output=True, check=True).stdout)) as file:
+        spoken = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16) / 2**15
+        rate = file.getframerate()
+    loud = np.flatnonzero(np.abs(spoken) > 0.01)
+    spoken = spoken[loud[0] : loud[-1] + 1]
+    time = np.arange(int(len(spoken) * RATE / rate)) / RATE
+    return np.interp(time, np.arange(len(spoken)) / rate, spoken).astype(np.float32)
+
+
+def band(chords: Sequence[Chord], beat: float) -> list[Note]:
+    """Drums, bass and strummed guitar, a bar of four beats for every chord; `beat` in seconds."""
+    notes: list[Note] = []
+    for bar, (root, quality) in enumerate(chords):
+        at = bar * 4 * beat
+        pitches = voicing(root, quality)
+        for n in range(4):
+            notes.append(Note(at + n * beat, 0.1, (KICK, SNARE)[n % 2], DRUMS, 100))
+            notes += [Note(at + n * beat + half, 0.1, HIHAT, DRUMS, 60) for half in (0, beat / 2)]
+            notes.append(Note(at + n * beat, beat * 0.9, 36 + root % 12, BASS, 95))
+            notes += [Note(at + n * beat, beat * 0.9, pitch, GUITAR, 75) for pitch in pitches]
+    return notes
+
+
+def voicing(root: int, quality: str) -> list[int]:
+    """A triad near middle C, in the inversion that lies there: MIDI pitches."""
+    return sorted(54 + (root + step - 54) % 12 for step in TRIADS[quality])
+
+
+def play(notes: Sequence[Note], seconds: float) -> np.ndarray:
+    """Notes as fluidsynth plays them: (2, seconds × RATE), peak at 0.7."""
+    soundfont = next((font for font in SOUNDFONTS if font.exists()), None)
+    if soundfont is None:
+        raise FileNotFoundError("the FluidR3_GM sound font; on Debian: apt-get install fluidsynth fluid-soundfont-gm")
+    with tempfile.TemporaryDirectory() as folder:
+        score, sound = Path(folder, "a.mid"), Path(folder, "a.wav")
+        score.write_bytes(midi(notes))
+        command = ["fluidsynth", "-ni", "-q", "-R", "0", "-C", "0", "-r", str(RATE), "-F", sound, soundfont, score]
+        subprocess.run(command, check=True, capture_output=True)
+        samples, _ = audio.read(sound)
+    length = round(seconds * RATE)
+    samples = np.pad(samples[:, :length], ((0, 0), (0, max(0, length - samples.shape[1]))))
+    return samples * (0.7 / max(1e-6, np.abs(samples).max()))
+
+
+def save(path: Path, samples: np.ndarray) -> Path:
+    """Samples (2, n) to a file."""
+    with audio.Writer(path, RATE, 2) as writer:
+        writer.write(samples)
+    return path
+
+
+def midi(notes: Sequence[Note]) -> bytes:
+    """Notes as a standard MIDI file, one channel for each program."""
+    programs = sorted({note.program for note in notes} - {DRUMS})
+    channels = {DRUMS: 9} | dict(zip(programs, (n for n in range(16) if n != 9), strict=False))
+    events = [(0.0, 0, bytes([0xC0 | channels[program], program])) for program in programs]
+    for note in notes:
+        channel = channels[note.program]
+        events.append((note.start_seconds, 2, bytes([0x90 | channel, note.pitch, note.velocity])))
+        events.append((note.start_seconds + note.duration_seconds, 1, bytes([0x80 | channel, note.pitch, 0])))
+    track, now = b"", 0
+    for seconds, _, message in sorted(events):  # at one instant: programs, ends, beginnings
+        tick = round(seconds * TICKS_PER_SECOND)
+        track += _length(tick - now) + message
+        now = tick
+    track += b"\x00\xff\x2f\x00"
+    header = b"MThd" + struct.pack(">IHHH", 6, 0, 1, TICKS_PER_SECOND // 2)
+    return header + b"MTrk" + struct.pack(">I", len(track)) + track
+
+
+def _length(value: int) -> bytes:
+    """MIDI's variable-length number."""
+    out = [value & 0x7F]
+    while value := value >> 7:
+        out.append(0x80 | value & 0x7F)
+    return bytes(reversed(out))
