@@ -1,0 +1,118 @@
+/** What the person at the screen can do, and what the page does by itself when a song ends. */
+
+import { cancelJob, getModels, getStatus, retryJob, startAnalysis, uploadSong } from "./api.js";
+import { size } from "./format.js";
+import { withJobs, withoutSong, withStage, withUpload } from "./state.js";
+
+const REMEMBERED = "song"; // what the upload told of the song; its state comes from the server
+
+/** What this tab knows of a song from its upload, when it is the last one it sent. */
+function remembered(fileId) {
+  const song = JSON.parse(sessionStorage.getItem(REMEMBERED) ?? "null");
+  return song?.file_id === fileId ? song : {};
+}
+
+/**
+ * @param {ReturnType<import("./store.js").createStore>} store
+ * @param {() => void} follow makes the live connection follow the state's song
+ */
+export function createActions(store, follow) {
+  let upload = null;
+
+  const fail = (error) => store.update((state) => ({ ...state, cancelling: false, problem: error }));
+
+  /** The song this page shows, in its address too, so that a reload comes back to it. */
+  function adopt(song, phase) {
+    history.replaceState(null, "", `#${song.file_id}`);
+    sessionStorage.setItem(REMEMBERED, JSON.stringify(song));
+    store.update((state) => ({ ...state, song, phase, jobId: song.job_id ?? null, problem: null }));
+    follow();
+  }
+
+  async function loadModels() {
+    try {
+      const models = await getModels();
+      store.update((state) => ({ ...state, models, problem: null }));
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  function choose(file) {
+    store.update((state) => ({ ...withoutSong(state), file }));
+  }
+
+  async function start(variants) {
+    const { file } = store.state;
+    upload = new AbortController();
+    store.update((state) => ({ ...withUpload(withoutSong(state), 0, file.size), file, phase: "uploading" }));
+    const sent = (loaded, total) => store.update((state) => withUpload(state, loaded, total));
+    try {
+      const song = await uploadSong(file, variants, sent, upload.signal);
+      const message = `${size(song.size_bytes)} uploaded`;
+      store.update((state) => withStage(state, "upload", { status: "complete", progress: 100, message }));
+      adopt(song, "processing");
+    } catch (error) {
+      const [status, phase] = [error.code === "cancelled" ? "cancelled" : "failed", "idle"];
+      store.update((state) => withStage({ ...state, phase }, "upload", { status, progress: 100, error: error.message }));
+      if (status === "failed") fail(error);
+    }
+  }
+
+  async function cancel() {
+    if (store.state.phase === "uploading") return upload.abort();
+    store.update((state) => ({ ...state, cancelling: true }));
+    return cancelJob(store.state.jobId).catch(fail);
+  }
+
+  /** Run a failed or cancelled stage again, and what comes after it. */
+  async function retry(jobId) {
+    try {
+      await retryJob(jobId);
+      store.update((state) => ({ ...state, phase: "processing", problem: null }));
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  function reset() {
+    history.replaceState(null, "", location.pathname);
+    store.update(withoutSong);
+    follow();
+  }
+
+  /** Come back to a song after a reload, or open one from a link. */
+  async function resume(fileId) {
+    try {
+      const status = await getStatus(fileId);
+      adopt({ ...status, ...remembered(fileId) }, "processing");
+      if (!["queued", "processing"].includes(status.status)) finish();
+    } catch (error) {
+      if (error.status === 404) reset();
+      fail(error);
+    }
+  }
+
+  /** Nothing runs any more: show what there is. */
+  async function finish() {
+    try {
+      const { jobs } = await getStatus(store.state.song.file_id);
+      store.update((state) => withJobs(state, jobs));
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  async function analyse() {
+    const set = (change) => store.update((state) => ({ ...state, analysis: { ...state.analysis, ...change } }));
+    set({ status: "running", progress: 0, error: null });
+    try {
+      const answer = await startAnalysis(store.state.song.file_id);
+      if (answer.status === "completed") await finish();
+    } catch (error) {
+      set({ status: "failed", error: error.message });
+    }
+  }
+
+  return { loadModels, choose, start, cancel, retry, reset, resume, finish, analyse };
+}

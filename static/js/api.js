@@ -1,0 +1,63 @@
+/** The HTTP calls of the page. Every failure is an ApiError with a sentence for the person at the screen. */
+
+const UNREACHABLE = "The server cannot be reached. Check that it runs, then try again.";
+
+export class ApiError extends Error {
+  /** @param {{error?: string, details?: unknown, code?: string, request_id?: string}} body the server's error */
+  constructor(body, status = 0) {
+    super(body.error || `The server answered with status ${status}.`);
+    this.details = typeof body.details === "string" ? body.details : "";
+    this.code = body.code || "";
+    this.requestId = body.request_id || "";
+    this.status = status;
+  }
+}
+
+async function call(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { headers: { Accept: "application/json" }, ...options });
+  } catch {
+    throw new ApiError({ error: UNREACHABLE, code: "unreachable" });
+  }
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new ApiError(body, response.status);
+  return body;
+}
+
+export const getModels = async () => (await call("/models")).models;
+export const getStatus = (fileId) => call(`/status/${encodeURIComponent(fileId)}`);
+export const cancelJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/cancel`, { method: "POST" });
+export const retryJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/retry`, { method: "POST" });
+export const startAnalysis = (fileId) =>
+  call(`/process/pitch_analysis/${encodeURIComponent(fileId)}?async=true`, { method: "POST" });
+export const archiveUrl = (fileId) => `/download/${encodeURIComponent(fileId)}?archive=zip`;
+
+/**
+ * Send a song and start its processing. XMLHttpRequest, since fetch does not tell how much has left.
+ *
+ * @param {File} file
+ * @param {Record<string, string>} fields further form fields
+ * @param {(loaded: number, total: number) => void} onProgress bytes
+ * @param {AbortSignal} signal
+ */
+export function uploadSong(file, fields, onProgress, signal) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries({ auto_process: "true", ...fields })) form.append(name, value);
+  form.append("file", file);
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", "/upload?model=demucs");
+    request.responseType = "json";
+    request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
+    request.onload = () => {
+      const body = request.response || {};
+      if (request.status < 300) resolve(body);
+      else reject(new ApiError(body, request.status));
+    };
+    request.onerror = () => reject(new ApiError({ error: UNREACHABLE, code: "unreachable" }));
+    request.onabort = () => reject(new ApiError({ error: "Upload cancelled.", code: "cancelled" }));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}

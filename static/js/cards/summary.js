@@ -1,0 +1,21 @@
+/** One line over the stages: where the song stands as a whole. */
+
+import { byId } from "../dom.js";
+import { STAGE_NAMES } from "../state.js";
+import { stageTitle } from "./stage.js";
+
+export function createSummary() {
+  const line = byId("progress-summary");
+
+  return function render(state) {
+    line.textContent = sentence(state);
+  };
+}
+
+function sentence({ phase, stages, connection, file }) {
+  if (phase === "idle") return file ? "Ready to start" : "Starts when you choose a song";
+  if (phase === "ended") return "Finished";
+  if (connection === "disconnected") return "Connection lost; the server goes on, this page catches up by itself";
+  const current = STAGE_NAMES.find((name) => ["processing", "waiting"].includes(stages[name].status));
+  return current ? `Step ${STAGE_NAMES.indexOf(current) + 1} of ${STAGE_NAMES.length}: ${stageTitle(current)}` : "";
+}

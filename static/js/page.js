@@ -1,0 +1,60 @@
+/** Puts the page together: the store, one card per concern, the live connection. */
+
+import { createActions } from "./actions.js";
+import { createAnalysis } from "./cards/analysis.js";
+import { createAnnouncer } from "./cards/announcer.js";
+import { createBadge } from "./cards/badge.js";
+import { createControls } from "./cards/controls.js";
+import { createDownloads } from "./cards/downloads.js";
+import { createLyrics } from "./cards/lyrics.js";
+import { createMetadata } from "./cards/metadata.js";
+import { createOptions } from "./cards/options.js";
+import { createPicker } from "./cards/picker.js";
+import { createProblem } from "./cards/problem.js";
+import { createResults } from "./cards/results.js";
+import { createSongCard } from "./cards/song.js";
+import { createStage } from "./cards/stage.js";
+import { createSummary } from "./cards/summary.js";
+import { connect } from "./progress.js";
+import { INITIAL, STAGE_NAMES, withEvent } from "./state.js";
+import { createStore } from "./store.js";
+
+const store = createStore(INITIAL);
+const actions = createActions(store, () => live.subscribe());
+const whole = (state) => state;
+
+store.watch((state) => state.connection, createBadge());
+store.watch((state) => state.models, createOptions());
+store.watch(whole, createPicker(actions));
+store.watch(whole, createSongCard());
+store.watch(whole, createControls(actions));
+store.watch((state) => state.problem, createProblem());
+for (const name of STAGE_NAMES) store.watch((state) => state.stages[name], createStage(name, actions));
+store.watch(whole, createSummary());
+store.watch(whole, createAnnouncer());
+store.watch(whole, createResults());
+store.watch((state) => state.jobs, createDownloads());
+store.watch((state) => state.jobs, createLyrics());
+store.watch((state) => state.song, createMetadata());
+store.watch(whole, createAnalysis(actions));
+
+const live = connect({
+  connection(connected) {
+    store.update((state) => ({ ...state, connection: connected ? "connected" : "disconnected" }));
+    if (connected && !store.state.models) actions.loadModels();
+  },
+  event(event) {
+    const { seq } = store.state;
+    store.update((state) => withEvent(state, event));
+    if (store.state.seq === seq) return; // another song's, or seen before
+    if (event.stage === "complete" || (event.stage === "analysis" && event.progress === 100)) actions.finish();
+  },
+  wanted() {
+    const { song, seq } = store.state;
+    return song && { fileId: song.file_id, seq };
+  },
+});
+
+const linked = location.hash.slice(1);
+if (linked) actions.resume(linked);
+actions.loadModels();

@@ -1,0 +1,110 @@
+/**
+ * What the page knows, and how each event of the server changes it. Pure functions: state in, state out.
+ *
+ * phase: "idle" (no song under way), "uploading", "processing" or "ended".
+ * A stage's status: "waiting", "processing", "complete", "failed", "cancelled" or "skipped" (an earlier one it needs failed).
+ */
+
+export const STAGE_NAMES = ["upload", "separation", "transcription", "karaoke"];
+
+const WAITING = Object.freeze({ status: "waiting", progress: 0, message: "", error: null, etaSeconds: null, note: null, jobId: null });
+
+export const INITIAL = Object.freeze({
+  connection: "connecting",
+  models: null,
+  file: null,
+  song: null,
+  phase: "idle",
+  cancelling: false,
+  jobId: null,
+  seq: 0,
+  stages: Object.freeze(Object.fromEntries(STAGE_NAMES.map((name) => [name, WAITING]))),
+  outcome: null,
+  jobs: null,
+  analysis: Object.freeze({ status: "none", progress: 0, error: null }),
+  problem: null,
+});
+
+/** The state before a song, with what does not belong to a song kept. */
+export function withoutSong(state) {
+  return { ...INITIAL, connection: state.connection, models: state.models };
+}
+
+/** One stage changed. */
+export function withStage(state, name, change) {
+  return { ...state, stages: { ...state.stages, [name]: { ...state.stages[name], ...change } } };
+}
+
+/** The file is on its way: `loaded` of `total` bytes have left. */
+export function withUpload(state, loaded, total) {
+  const progress = total ? Math.floor((100 * loaded) / total) : 0;
+  return withStage(state, "upload", { status: "processing", progress, message: "", error: null });
+}
+
+/** One `processing_progress` event applied; those of other songs and those seen before change nothing. */
+export function withEvent(state, event) {
+  if (event.file_id !== state.song?.file_id || event.seq <= state.seq) return state;
+  const seen = { ...state, seq: event.seq };
+  if (event.stage === "loading") return withLoading(seen, event);
+  if (event.stage === "analysis") return withAnalysis(seen, event);
+  if (event.stage === "complete") return { ...seen, phase: "ended", cancelling: false, outcome: event };
+  return STAGE_NAMES.includes(event.stage) ? withStageEvent(seen, event) : seen;
+}
+
+/** Everything has ended: what the jobs made, and the whole of each reason, which an event has to cut. */
+export function withJobs(state, jobs) {
+  const ended = { ...state, phase: "ended", cancelling: false, jobs };
+  const reason = (stage) => jobs.find((job) => job.job_id === stage.jobId && job.status === "failed")?.error?.message;
+  return STAGE_NAMES.reduce((next, name) => {
+    const whole = state.stages[name].status === "failed" && reason(state.stages[name]);
+    return whole ? withStage(next, name, { error: whole }) : next;
+  }, ended);
+}
+
+/** A stage moved on. One that was started anew takes those after it back to waiting. */
+function withStageEvent(state, event) {
+  const status = stageStatus(event);
+  const stages = { ...state.stages };
+  stages[event.stage] = {
+    status,
+    progress: event.progress,
+    message: event.message,
+    error: event.error,
+    etaSeconds: event.eta_seconds ?? null,
+    note: null,
+    jobId: event.job_id,
+  };
+  if (status === "processing") {
+    for (const later of STAGE_NAMES.slice(STAGE_NAMES.indexOf(event.stage) + 1)) stages[later] = WAITING;
+  }
+  const running = status === "processing" || event.stage === "upload";
+  return {
+    ...state,
+    stages,
+    jobId: running ? event.job_id : state.jobId,
+    phase: running ? "processing" : state.phase,
+    outcome: running ? null : state.outcome,
+  };
+}
+
+/** A model is fetched or loaded: a note on the card that comes next. */
+function withLoading(state, event) {
+  if (state.phase === "ended") return state;
+  const next = STAGE_NAMES.find((name) => ["waiting", "processing"].includes(state.stages[name].status));
+  if (!next) return state;
+  const note = event.progress < 100 ? { message: event.message, progress: event.progress } : null;
+  return { ...withStage(state, next, { note }), jobId: event.job_id };
+}
+
+/** Key and tempo are looked for, on request. */
+function withAnalysis(state, event) {
+  const status = { processing: "running", complete: "complete" }[stageStatus(event)] ?? "failed";
+  return { ...state, analysis: { ...state.analysis, status, progress: event.progress, error: event.error } };
+}
+
+/** How a stage stands after an event. */
+function stageStatus({ progress, message, error }) {
+  if (!error) return progress < 100 ? "processing" : "complete";
+  if (message.endsWith("cancelled")) return "cancelled";
+  return error.startsWith("Not started") ? "skipped" : "failed";
+}
