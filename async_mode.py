@@ -27,7 +27,7 @@ def patch(mode: str) -> None:
         raise ValueError(f"ASYNC_MODE={mode!r} is not one of {', '.join(MODES)}.")
     if mode == "eventlet":
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore")  # the decision is documented above
             import eventlet
         eventlet.monkey_patch()
     elif mode == "gevent":

@@ -127,8 +127,9 @@ class Worker:
         staging = self.files.staging(job.id, job.attempts)
 
         def load() -> Any:
-            report.loading(0.0, f"Loading {job.model} {job.variant}...")
             path = weights.fetch(job.model, job.variant, self.config.models_dir, report.loading)
+            if path is not None:  # analysis and karaoke have no weights, and nothing to wait for
+                report.loading(0.0, f"Loading {job.model} {job.variant}...")
             model = spec.module.load(job.variant, self.device, path)
             report.loaded()
             return model

@@ -1,7 +1,7 @@
 """The registry: which models there are and which module wraps each.
 
 A module has four public names: `Request` (pydantic), `Result` (pydantic), `load(variant, device, weights)` and
-`run(model, request, audio_path, out_dir, report)`. Importing one is cheap: heavy libraries are imported inside functions.
+`run(model, request, audio_path, out_dir, report)`. Importing one is cheap: heavy imports are inside functions.
 """
 
 import importlib

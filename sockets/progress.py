@@ -9,6 +9,7 @@ from jobs.events import EVERY_FILE, PROGRESS, payload
 from jobs.service import JobService
 from jobs.song_status import song_status
 from sockets import socketio
+from storage.songs import is_file_id
 
 
 def emit_event(row: Any) -> None:
@@ -41,7 +42,7 @@ def subscribe(wish: Any = None) -> dict[str, Any]:
     file_id, since = _parse(wish)
     if file_id is None:
         return {"error": 'subscribe takes {"file_id": "...", "since_seq": 0}.'}
-    jobs: JobService = current_app.extensions["jobs"]
+    jobs: JobService = current_app.extensions["studio"].jobs
     with jobs.tail.lock:  # nothing is emitted between the replay and the joining of the room
         jobs.tail.emit_new()
         for row in jobs.store.events(after=since, file_id=file_id, until=jobs.tail.seq or None):
@@ -73,7 +74,7 @@ def unsubscribe(wish: Any = None) -> dict[str, Any]:
 
 def _parse(wish: Any) -> tuple[str | None, int]:
     """File and sequence number of a wish; no file when it is not of the right form."""
-    if not isinstance(wish, dict) or not isinstance(wish.get("file_id"), str):
+    if not isinstance(wish, dict) or not isinstance(wish.get("file_id"), str) or not is_file_id(wish["file_id"]):
         return None, 0
     since = wish.get("since_seq", 0)
     if isinstance(since, bool) or not isinstance(since, int) or not 0 <= since < 2**62:

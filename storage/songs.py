@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Column, Float, Integer, String, Table, delete
 from storage.database import METADATA, Database
 
 MAX_NAME_CHARACTERS = 255
+FILE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 songs = Table(
     "songs", METADATA,
@@ -84,6 +85,11 @@ class Songs:
         """Forget a song; nothing happens when it is not known."""
         with self._database.writing() as connection:
             connection.execute(delete(songs).where(songs.c.file_id == file_id))
+
+
+def is_file_id(text: str) -> bool:
+    """Whether a text is a lower-case UUID4: nothing else may reach a file path or a room."""
+    return FILE_ID.fullmatch(text) is not None
 
 
 def display_name(filename: str) -> str:

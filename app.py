@@ -1,0 +1,189 @@
+"""The service: `create_app(config)` wires the rooms together; `python app.py` serves and supervises.
+
+Read from the top, a script's first act is to patch the standard library for its server: whatever is imported before
+that would keep the blocking versions.
+"""
+
+import async_mode
+from config import Config
+
+if __name__ == "__main__":
+    CONFIG = Config.from_environment()
+    async_mode.patch(CONFIG.async_mode)
+
+import logging
+import re
+import signal
+import sys
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+
+from flask import Response, g, request
+from flask_cors import CORS
+from flask_openapi3 import Info, OpenAPI
+
+import sockets.progress
+from jobs.emitter import redis_publisher
+from jobs.queue import Queue
+from jobs.service import JobService
+from jobs.store import JobStore
+from jobs.supervisor import Supervisor
+from jobs.sweeper import Sweeper
+from jobs.tail import Tail
+from logs import configure_logging, request_id
+from routes import (
+    analyze,
+    cleanup,
+    download,
+    errors,
+    health,
+    models,
+    pages,
+    process,
+    songs,
+    status,
+    transcribe,
+    upload,
+)
+from routes import jobs as jobs_routes
+from routes.context import Studio
+from routes.requests import StudioRequest
+from sockets import socketio
+from storage.database import Database
+from storage.files import Files
+from storage.songs import Songs
+
+VERSION = "0.1.0"
+FORM_BYTES = 1024 * 1024  # what a multipart form may add to the file itself
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+BLUEPRINTS = (health, models, upload, process, analyze, transcribe, download, status, cleanup, jobs_routes, songs)
+
+log = logging.getLogger("studio")
+
+
+@dataclass(frozen=True)
+class Background:
+    """What runs beside the requests: the tail of events and the supervisor of workers."""
+
+    tail: Tail
+    supervisor: Supervisor
+
+    def start(self) -> None:
+        """Begin to follow events and to keep workers alive."""
+        self.tail.start()
+        self.supervisor.start()
+
+
+def create_app(config: Config) -> OpenAPI:
+    """Wire the rooms together.
+
+    Parameters
+    ----------
+    config : Config
+
+    Returns
+    -------
+    OpenAPI
+        A Flask app; `app.extensions["background"].start()` brings it to life.
+    """
+    app = OpenAPI(
+        __name__, static_folder="static", doc_ui=False, info=Info(title="Studio backend", version=VERSION),
+        validation_error_status=400, validation_error_callback=errors.raise_invalid_input,
+    )  # fmt: skip
+    app.request_class = StudioRequest
+    app.config["MAX_CONTENT_LENGTH"] = config.max_content_length + FORM_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    _build(app, config)
+    for module in BLUEPRINTS:
+        app.register_api(module.bp)
+    app.register_blueprint(pages.bp)
+    errors.register(app)
+    app.before_request(_begin_request)
+    app.after_request(_end_request)
+    app.teardown_request(_clean_request)
+    origins = [origin.strip() for origin in config.cors_origins.split(",")]
+    CORS(app, origins=origins, expose_headers=["X-Request-ID", "Location", "Retry-After", "Content-Disposition"])
+    socketio.init_app(
+        app, async_mode=config.async_mode, cors_allowed_origins="*" if origins == ["*"] else origins,
+        message_queue=config.redis_url or None,
+    )  # fmt: skip
+    return app
+
+
+def _build(app: OpenAPI, config: Config) -> None:
+    """The rooms behind the routes."""
+    database = Database(config.database)
+    store = JobStore(database, redis_publisher(config.redis_url) if config.redis_url else None)
+    queue = Queue(config.redis_url, config.queue_file)
+    tail = Tail(store, None if config.redis_url else sockets.progress.emit_event)
+    supervisor = Supervisor(config, store, Sweeper(store, queue, config.silence_seconds, config.max_attempts))
+    database.create_tables()
+
+    def worker_expected(queue_name: str) -> bool:
+        alive = store.workers(alive_since=time.time() - config.silence_seconds)
+        return config.start_workers or any(worker.queue == queue_name for worker in alive)
+
+    files = Files(config.upload_folder, config.output_folder)
+    files.remove_abandoned()
+    jobs = JobService(store, queue, Songs(database), files, tail, worker_expected, config.cancel_seconds)
+    app.extensions["background"] = Background(tail, supervisor)
+    app.extensions["studio"] = Studio(
+        jobs=jobs, run_in_thread=async_mode.run_in_thread(config.async_mode), models_dir=config.models_dir,
+        max_upload_bytes=config.max_content_length, silence_seconds=config.silence_seconds, version=VERSION,
+    )  # fmt: skip
+
+
+def _begin_request() -> None:
+    """Give the request an id: the client's own when it is sane."""
+    given = request.headers.get("X-Request-ID", "")
+    request_id.set(given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+    g.began_at = time.perf_counter()
+
+
+def _end_request(response: Response) -> Response:
+    """Echo the request's id and write its log line."""
+    response.headers["X-Request-ID"] = request_id.get()
+    milliseconds = (time.perf_counter() - g.get("began_at", time.perf_counter())) * 1000
+    level = logging.DEBUG if request.path.startswith(("/static", "/health")) else logging.INFO
+    log.log(level, "%s %s %d %.1f ms", request.method, request.path, response.status_code, milliseconds)
+    return response
+
+
+def _clean_request(_error: BaseException | None) -> None:
+    """Remove what a failed upload left."""
+    if isinstance(request, StudioRequest):
+        request.remove_incoming()
+
+
+def serve(config: Config) -> None:
+    """Serve until told to stop, then let the workers finish or put back what they run."""
+    configure_logging(config.log_format, config.log_level)
+    app = create_app(config)
+    background: Background = app.extensions["background"]
+    supervisor = background.supervisor
+    for name in ("SIGTERM", "SIGINT"):
+        signal.signal(getattr(signal, name), lambda *_: supervisor.drain())
+    background.start()
+    threading.Thread(target=_leave_when_drained, args=(supervisor,), daemon=True).start()
+    address = f"http://{config.host}:{config.port}"
+    print(f"The page is at {address}/test_progress.html, the API's documentation at {address}/docs", flush=True)
+    try:
+        options = {"allow_unsafe_werkzeug": True} if config.async_mode == "threading" else {}
+        socketio.run(app, host=config.host, port=config.port, **options)
+    except KeyboardInterrupt:
+        background.tail.stop()
+    log.info("stopped")
+
+
+def _leave_when_drained(supervisor: Supervisor) -> None:
+    """Interrupt the server once every worker has ended."""
+    supervisor.stopped.wait()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
+
+
+if __name__ == "__main__":
+    serve(CONFIG)
+    sys.exit(0)

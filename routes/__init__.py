@@ -1,0 +1,1 @@
+"""HTTP: one blueprint per resource; each view parses, asks and answers."""

@@ -1,0 +1,80 @@
+"""What views work with, put together once by create_app()."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from flask import current_app, request
+
+from errors import NotFound
+from jobs.service import JobService
+from jobs.store import JobStore
+from storage.files import Files
+from storage.songs import Song, Songs, is_file_id
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The rooms behind the routes, and the few settings that routes need.
+
+    Attributes
+    ----------
+    run_in_thread : callable
+        `run_in_thread(function, *args)` for slow calls that are not Python code.
+    """
+
+    jobs: JobService
+    run_in_thread: Callable[..., Any]
+    models_dir: Path | None
+    max_upload_bytes: int
+    silence_seconds: float
+    version: str
+
+    @property
+    def store(self) -> JobStore:
+        return self.jobs.store
+
+    @property
+    def songs(self) -> Songs:
+        return self.jobs.songs
+
+    @property
+    def files(self) -> Files:
+        return self.jobs.files
+
+
+def studio() -> Studio:
+    """The present app's rooms."""
+    return cast(Studio, current_app.extensions["studio"])
+
+
+def checked_id(file_id: str) -> str:
+    """A file_id that has the right form.
+
+    Raises
+    ------
+    NotFound
+        For any other string, before it reaches a path or a query.
+    """
+    if not is_file_id(file_id):
+        raise NotFound(f"There is no song {file_id[:64]!r}; a file_id is the lower-case UUID that the upload answered.")
+    return file_id
+
+
+def known_song(file_id: str) -> Song:
+    """The song of that id.
+
+    Raises
+    ------
+    NotFound
+    """
+    song = studio().songs.get(checked_id(file_id))
+    if song is None:
+        raise NotFound(f"There is no song {file_id}; upload it first: POST /upload.")
+    return song
+
+
+def wants_async(run_async: bool) -> bool:
+    """Whether the client asked for an answer before the job is done."""
+    return run_async or "respond-async" in request.headers.get("Prefer", "")

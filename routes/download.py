@@ -1,0 +1,135 @@
+"""Originals, results and whole archives; a browser can seek in them and need not fetch twice."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from flask import Response, send_file, stream_with_context
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+import models
+from errors import NotFound
+from jobs.store import COMPLETED
+from routes.context import checked_id, known_song, studio
+from routes.errors import COMMON, ErrorAnswer
+from storage.songs import Song
+
+TAG = Tag(name="download", description="Get files")
+bp = APIBlueprint("download", __name__, abp_responses=COMMON, abp_tags=[TAG])
+
+RESPONSES = {404: ErrorAnswer}
+
+
+class SongPath(BaseModel):
+    """The song."""
+
+    file_id: str = Field(json_schema_extra={"format": "uuid"})
+
+
+class TrackPath(SongPath):
+    """Song and stem, or song and name of a result file."""
+
+    track: str
+
+
+class ResultPath(SongPath):
+    """Model, song and name of a result file."""
+
+    model_name: str
+    filename: str
+
+
+class ArchiveQuery(BaseModel):
+    """Original or archive."""
+
+    archive: Literal["zip"] | None = Field(None, description="All results in one file.")
+
+
+@bp.get("/download/<model_name>/<file_id>/<filename>", responses=RESPONSES)
+def download_result(path: ResultPath) -> Response:
+    """A result file of one model, as attachment."""
+    return send_result(path)
+
+
+@bp.get("/download/<file_id>/<track>", responses=RESPONSES)
+def download_track(path: TrackPath) -> Response:
+    """A stem by its name, or any result file by its own, as attachment."""
+    return _send(_find(path.file_id, path.track))
+
+
+@bp.get("/download/<file_id>", responses=RESPONSES)
+def download_song(path: SongPath, query: ArchiveQuery) -> Response:
+    """The original, inline; or everything that was made of it."""
+    if query.archive:
+        return _archive(checked_id(path.file_id))
+    song = known_song(path.file_id)
+    original = studio().files.upload(song.file_id, song.extension)
+    if not original.exists():
+        raise NotFound(f"The original of song {path.file_id} is gone.")
+    return send_file(original, download_name=song.filename, conditional=True)
+
+
+def send_result(path: ResultPath) -> Response:
+    """A result file of one model.
+
+    Raises
+    ------
+    NotFound
+        When there is no such model, song or file.
+    """
+    models.spec(path.model_name)
+    return _send(_find(path.file_id, path.filename, model=path.model_name))
+
+
+def _send(path: Path) -> Response:
+    """A result file; Range and If-None-Match are honoured."""
+    return send_file(path, as_attachment=True, download_name=path.name, conditional=True)
+
+
+def _find(file_id: str, name: str, **equal: str) -> Path:
+    """The newest result file of that name, or whose name without its ending it is.
+
+    Raises
+    ------
+    NotFound
+    """
+    for path in _results(checked_id(file_id), **equal):
+        if name in (path.name, path.stem):
+            return path
+    raise NotFound(f"Song {file_id} has no file {name[:128]!r}; GET /status/{file_id} lists what there is.")
+
+
+def _results(file_id: str, **equal: str) -> Iterator[Path]:
+    """Every result file of a song, those of the newest job first."""
+    for job in studio().store.find(file_id=file_id, status=COMPLETED, **equal):
+        for entry in job.files or ():
+            path = studio().files.result(job.folder or "", entry["filename"])
+            if path.exists():
+                yield path
+
+
+def _archive(file_id: str) -> Response:
+    """A zip of all results, made while it is sent: stored, not compressed, since audio is already."""
+    from zipstream import ZIP_STORED, ZipStream
+
+    song = studio().songs.get(file_id)
+    archive = ZipStream(compress_type=ZIP_STORED, sized=True)
+    names: set[str] = set()
+    for path in _results(file_id):
+        name = path.relative_to(studio().files.outputs / file_id)
+        shown = f"{name.parts[0]}/{name.name}"
+        if shown not in names:  # an older job's file of the same name is left out
+            names.add(shown)
+            archive.add_path(path, shown)
+    if not names:
+        raise NotFound(f"Song {file_id} has no results yet.")
+    response = Response(stream_with_context(iter(archive)), mimetype="application/zip")
+    response.headers.set("Content-Disposition", "attachment", filename=_archive_name(song, file_id))
+    response.content_length = len(archive)
+    return response
+
+
+def _archive_name(song: Song | None, file_id: str) -> str:
+    """What the archive is saved as."""
+    return f"{Path(song.filename).stem if song else file_id}.zip"

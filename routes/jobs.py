@@ -1,0 +1,81 @@
+"""The record of every job, and how to cancel or retry one."""
+
+from typing import Any, Literal
+
+from flask import Response, jsonify
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.song_status import job_record
+from routes.context import studio
+from routes.errors import COMMON, ErrorAnswer
+
+TAG = Tag(name="jobs", description="Jobs")
+bp = APIBlueprint("jobs", __name__, abp_responses=COMMON, abp_tags=[TAG])
+
+ONE = {404: ErrorAnswer, 409: ErrorAnswer}
+
+
+class JobAnswer(BaseModel):
+    """A job's record."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    job_id: str
+    file_id: str
+    model: str
+    model_variant: str
+    status: str
+    stage: str
+    progress: int
+    attempts: int
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+
+class JobsAnswer(BaseModel):
+    """A page of jobs."""
+
+    jobs: list[JobAnswer]
+    total: int
+
+
+class JobPath(BaseModel):
+    """The job."""
+
+    job_id: str
+
+
+class JobsQuery(BaseModel):
+    """Which jobs, newest first."""
+
+    status: Literal["queued", "running", "paused", "completed", "failed", "cancelled"] | None = None
+    file_id: str | None = None
+    limit: int = Field(50, ge=1, le=500)
+    offset: int = Field(0, ge=0)
+
+
+@bp.get("/jobs", responses={200: JobsAnswer, 400: ErrorAnswer})
+def list_jobs(query: JobsQuery) -> Response:
+    """Jobs, newest first."""
+    equal = query.model_dump(include={"status", "file_id"}, exclude_none=True)
+    found = studio().store.find(limit=query.limit, offset=query.offset, **equal)
+    return jsonify(jobs=[job_record(job) for job in found], total=studio().store.count(**equal))
+
+
+@bp.get("/jobs/<job_id>", responses={200: JobAnswer, 404: ErrorAnswer})
+def one_job(path: JobPath) -> Response:
+    """One job."""
+    return jsonify(job_record(studio().jobs.get(path.job_id)))
+
+
+@bp.post("/jobs/<job_id>/cancel", responses={200: JobAnswer} | ONE)
+def cancel(path: JobPath) -> Response:
+    """Cancel a job: a queued one at once, a running one at its next step."""
+    return jsonify(job_record(studio().jobs.cancel(path.job_id)))
+
+
+@bp.post("/jobs/<job_id>/retry", responses={202: JobAnswer} | ONE)
+def retry(path: JobPath) -> tuple[Response, int]:
+    """Queue a failed or cancelled job anew."""
+    return jsonify(job_record(studio().jobs.retry(path.job_id))), 202

@@ -1,0 +1,51 @@
+"""The demo page, the API's description and its documentation page; nothing is loaded from other hosts."""
+
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import cast
+
+from flask import Blueprint, Response, current_app, jsonify, send_from_directory
+from flask_openapi3 import OpenAPI
+
+bp = Blueprint("pages", __name__)
+
+STATIC = Path(__file__).resolve().parent.parent / "static"
+SWAGGER_UI = Path(str(package_files("flask_openapi3_swagger"))) / "templates" / "swagger"
+# Styles may be inline since Swagger UI and the waveforms set them from script; scripts may not.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'self'"
+)
+
+
+@bp.get("/")
+@bp.get("/test_progress.html")
+def demo() -> Response:
+    """The demo page."""
+    return _page("test_progress.html")
+
+
+@bp.get("/docs")
+def docs() -> Response:
+    """The API's documentation page."""
+    return _page("docs.html")
+
+
+@bp.get("/docs/assets/<path:name>")
+def docs_asset(name: str) -> Response:
+    """Swagger UI's own files, from its package."""
+    return send_from_directory(SWAGGER_UI, name)
+
+
+@bp.get("/openapi.json")
+def openapi() -> Response:
+    """The OpenAPI 3.1 description."""
+    return jsonify(cast(OpenAPI, current_app).api_doc)
+
+
+def _page(name: str) -> Response:
+    """A page with its security headers."""
+    response = send_from_directory(STATIC, name)
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -1,0 +1,184 @@
+"""Run one model on one song; the answer comes when it is done, or at once when the client prefers."""
+
+from typing import Any, Literal
+
+from flask import Response, jsonify, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+import models
+from errors import NotFound
+from jobs import pipeline
+from jobs.song_status import files, job_record, processing_seconds
+from jobs.store import Job
+from logs import request_id
+from routes.context import checked_id, known_song, studio, wants_async
+from routes.errors import COMMON, ErrorAnswer
+
+TAG = Tag(name="process", description="Run a model on a song")
+bp = APIBlueprint("process", __name__, abp_responses=COMMON, abp_tags=[TAG])
+
+STARTS_FROM_NOTHING = ("musicgen",)  # its file_id may be an upload (a melody) or a new one
+
+
+class FilePath(BaseModel):
+    """The song."""
+
+    file_id: str = Field(json_schema_extra={"format": "uuid"})
+
+
+class AnyModelPath(FilePath):
+    """Model and song."""
+
+    model_name: str
+
+
+class AsyncQuery(BaseModel):
+    """Whether to answer before the job is done."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    run_async: bool = Field(False, alias="async", description="Answer 202 at once; also by `Prefer: respond-async`.")
+
+
+class FileAnswer(BaseModel):
+    """One file of a result."""
+
+    filename: str
+    size_bytes: int
+    download_url: str
+
+
+class ProcessAnswer(BaseModel):
+    """A finished job."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    file_id: str
+    model: str
+    model_variant: str
+    status: str
+    result: dict[str, Any]
+    message: str
+    job_id: str
+    processing_time_seconds: float | None
+    files: list[FileAnswer]
+    skipped: bool
+
+
+class QueuedAnswer(BaseModel):
+    """A job that was accepted."""
+
+    job_id: str
+    file_id: str
+    status: str
+    status_url: str
+
+
+RESPONSES = {
+    200: ProcessAnswer, 202: QueuedAnswer, 400: ErrorAnswer, 404: ErrorAnswer, 409: ErrorAnswer, 415: ErrorAnswer,
+    500: ErrorAnswer, 503: ErrorAnswer, 507: ErrorAnswer,
+}  # fmt: skip
+
+
+def body_class(spec: models.ModelSpec) -> type[BaseModel]:
+    """A model's request class with what every call may say besides."""
+    return create_model(
+        f"{spec.name}_request",
+        __base__=spec.module.Request,
+        model_variant=(Literal[spec.variants], Field(spec.default_variant, description="Which variant.")),
+        force=(bool, Field(False, description="Run again although the result is there.")),
+    )
+
+
+def _add_route(spec: models.ModelSpec) -> None:
+    """`POST /process/<model>/<file_id>` with the model's own parameters."""
+    body_type = body_class(spec)
+
+    def process(path: FilePath, query: AsyncQuery, body: BaseModel) -> Response | tuple[Response, int]:
+        return run_model(spec.name, path.file_id, body.model_dump(), query.run_async)
+
+    process.__annotations__["body"] = body_type
+    process.__doc__ = f"{spec.purpose}."
+    bp.post(f"/process/{spec.name}/<file_id>", endpoint=f"process_{spec.name}", operation_id=f"process_{spec.name}",
+            responses=RESPONSES)(process)  # fmt: skip
+
+
+for _spec in models.REGISTRY.values():
+    _add_route(_spec)
+
+
+@bp.post("/process/<model_name>/<file_id>", doc_ui=False)
+def unknown_model(path: AnyModelPath) -> Response:
+    """Every other model name."""
+    models.spec(path.model_name)
+    raise NotFound(f"There is no model {path.model_name!r}.")
+
+
+@bp.post("/separate/<file_id>", responses=RESPONSES)
+def separate(path: FilePath) -> Response:
+    """Separate with the default model and parameters."""
+    job, _ = finish_model("demucs", path.file_id, {})
+    return jsonify(file_id=job.file_id, status=job.status, tracks=(job.result or {})["tracks"],
+                   message="Separation completed successfully", job_id=job.id)  # fmt: skip
+
+
+def run_model(model: str, file_id: str, fields: dict[str, Any], run_async: bool) -> Response | tuple[Response, int]:
+    """Run a model as the client wishes: wait for it, or answer where to look."""
+    job, skipped = start_model(model, file_id, fields)
+    if wants_async(run_async) and not skipped:
+        return queued_answer(job)
+    return jsonify(job_answer(studio().jobs.wait(job.id), skipped))
+
+
+def start_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, bool]:
+    """Submit a job.
+
+    Parameters
+    ----------
+    fields : dict
+        The model's parameters, and optionally model_variant and force.
+
+    Returns
+    -------
+    job : Job
+    skipped : bool
+        True when the result was there already.
+    """
+    variant, force = fields.pop("model_variant", None), fields.pop("force", False)
+    new = pipeline.new_job(model, checked_id(file_id), variant, fields, request_id=request_id.get())
+    if model not in STARTS_FROM_NOTHING:
+        known_song(file_id)
+    if model == "karaoke":
+        pipeline.karaoke_inputs(studio().store, studio().files, file_id, new.variant)
+    return studio().jobs.submit(new, force=force)
+
+
+def finish_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, bool]:
+    """Submit a job and wait until it has completed."""
+    job, skipped = start_model(model, file_id, fields)
+    return studio().jobs.wait(job.id), skipped
+
+
+def queued_answer(job: Job) -> tuple[Response, int]:
+    """202: where to look for the job."""
+    url = url_for("jobs.one_job", job_id=job.id)
+    response = jsonify(job_id=job.id, file_id=job.file_id, status=job.status, status_url=url)
+    response.headers["Location"] = url
+    return response, 202
+
+
+def job_answer(job: Job, skipped: bool) -> dict[str, Any]:
+    """200: the finished job."""
+    return {
+        "file_id": job.file_id,
+        "model": job.model,
+        "model_variant": job.variant,
+        "status": job.status,
+        "result": job_record(job)["result"],
+        "message": "Processing completed successfully",
+        "job_id": job.id,
+        "processing_time_seconds": processing_seconds(job),
+        "files": files(job),
+        "skipped": skipped,
+    }

@@ -1,0 +1,211 @@
+"""Uploads: a song is streamed to disk, checked by decoding, and moved into place; then, when wished, processed."""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+
+from flask import Response, jsonify, request
+from flask_openapi3 import APIBlueprint, FileStorage, Tag
+from pydantic import BaseModel, ConfigDict, Field
+from werkzeug.exceptions import RequestEntityTooLarge
+
+import models
+from errors import InvalidInput, UnsupportedAudio
+from jobs import pipeline
+from jobs.song_status import files, song_status
+from jobs.store import COMPLETED, Job, NewJob
+from logs import request_id
+from models import FILE_TYPES, audio
+from routes.context import studio
+from routes.errors import COMMON, ErrorAnswer
+from storage.songs import Song, display_name, title_and_artist
+
+TAG = Tag(name="upload", description="Send a song")
+bp = APIBlueprint("upload", __name__, abp_responses=COMMON, abp_tags=[TAG])
+
+
+class UploadOptions(BaseModel):
+    """What shall happen with an upload; each may be a form field or a query parameter."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model: str | None = Field(None, description="The model the song is for; demucs starts the whole pipeline.")
+    auto_process: bool | None = Field(None, description="Start processing at once.")
+    model_variant: str | None = Field(None, description="Variant of that model.")
+    transcription_model: Literal["whisper", "gemma_3n"] | None = Field(None, description="whisper by default.")
+    transcription_model_variant: str | None = Field(None, description="Variant of the transcription model.")
+    output_format: Literal["mp3", "wav", "flac"] | None = Field(None, description="Of the stems; mp3 by default.")
+    wait: bool | None = Field(None, description="Answer when everything is done instead of at once.")
+
+
+class UploadForm(UploadOptions):
+    """The multipart form of an upload."""
+
+    file: FileStorage = Field(description="mp3, wav, flac, m4a or ogg")
+
+
+class ModelPath(BaseModel):
+    """The model the song is for."""
+
+    model_name: str
+
+
+class UploadAnswer(BaseModel):
+    """What an upload answers."""
+
+    model_config = ConfigDict(extra="allow")
+
+    file_id: str
+    filename: str
+    status: str
+    message: str
+    size_bytes: int
+    duration_seconds: float
+    sample_rate: int
+    channels: int
+    title: str
+    artist: str
+
+
+RESPONSES = {200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswer, 413: ErrorAnswer, 415: ErrorAnswer}
+
+
+@bp.post("/upload", responses=RESPONSES)
+def upload(query: UploadOptions, form: UploadForm) -> tuple[Response, int]:
+    """Upload a song; with auto_process=true it is separated, transcribed and made into a karaoke package."""
+    return _upload(_merge(query, form), form.file)
+
+
+@bp.post("/upload/<model_name>", responses=RESPONSES | {404: ErrorAnswer})
+def upload_for_model(path: ModelPath, query: UploadOptions, form: UploadForm) -> tuple[Response, int]:
+    """Upload a song for one model."""
+    models.spec(path.model_name)
+    return _upload(_merge(query, form).model_copy(update={"model": path.model_name}), form.file)
+
+
+def _merge(query: UploadOptions, form: UploadForm) -> UploadOptions:
+    """The options, wherever they were given; the form wins."""
+    given = form.model_dump(exclude={"file"}, exclude_none=True)
+    return UploadOptions(**(query.model_dump(exclude_none=True) | given))
+
+
+def _upload(options: UploadOptions, uploaded: FileStorage) -> tuple[Response, int]:
+    """Take the song in and start what was wished."""
+    if len(request.files.getlist("file")) > 1:
+        raise InvalidInput("file: send one file a request; there were several.", details={"field": "file"})
+    file_id = str(uuid.uuid4())
+    first = _first_job(file_id, options)  # bad options are found before the song is kept
+    song = take_in(file_id, uploaded)
+    answer = {k: getattr(song, k) for k in UploadAnswer.model_fields if hasattr(song, k)}
+    if first is None:
+        return jsonify(answer | {"status": "uploaded", "message": "Upload complete."}), 200
+    try:
+        job, _ = studio().jobs.submit(first, opening=[pipeline.upload_event(first)])
+    except Exception:
+        studio().jobs.remove_song(file_id)
+        raise
+    started = {"job_id": job.id, "status_url": f"/status/{file_id}"}
+    if not options.wait:
+        message = "Upload complete, processing started."
+        return jsonify(answer | started | {"status": "processing", "message": message}), 202
+    studio().jobs.wait_for_pipeline(job.pipeline_id or "")
+    return jsonify(answer | started | _finished(file_id)), 200
+
+
+def take_in(file_id: str, uploaded: FileStorage) -> Song:
+    """Check an uploaded file by decoding, move it into place and remember it.
+
+    Raises
+    ------
+    UnsupportedAudio
+        When it is not a song we accept.
+    RequestEntityTooLarge
+        When it is larger than the limit.
+    """
+    name = display_name(uploaded.filename or "")
+    extension = Path(name).suffix[1:].lower()
+    if extension not in FILE_TYPES:
+        raise UnsupportedAudio(f"{name!r} is not one of the accepted types {', '.join(FILE_TYPES)}.")
+    uploaded.stream.flush()
+    incoming = Path(uploaded.stream.name)
+    size = incoming.stat().st_size
+    if size > studio().max_upload_bytes:
+        raise RequestEntityTooLarge
+    if size == 0:
+        raise UnsupportedAudio(f"{name!r} is empty.")
+    probe = studio().run_in_thread(audio.probe, incoming)
+    title, artist = title_and_artist(name, probe.title, probe.artist)
+    song = Song(file_id, name, extension, size, round(probe.duration_seconds, 3), probe.sample_rate, probe.channels,
+                title, artist, time.time())  # fmt: skip
+    uploaded.close()
+    studio().files.accept_upload(incoming, file_id, extension)
+    studio().songs.add(song)
+    return song
+
+
+def _first_job(file_id: str, options: UploadOptions) -> NewJob | None:
+    """The first job of what was wished, None when only the upload was."""
+    model = options.model or "demucs"
+    spec = models.spec(model)
+    variant = spec.variant(options.model_variant)
+    transcriber = models.spec(options.transcription_model or "whisper")
+    transcriber.variant(options.transcription_model_variant)
+    if not options.auto_process:
+        return None
+    format_given = {"output_format": options.output_format} if options.output_format else {}
+    pipeline_id = str(uuid.uuid4())
+    if model != "demucs":
+        step = pipeline.new_job(model, file_id, variant, {})
+        return pipeline.chain([step], pipeline_id, request_id.get())
+    return pipeline.song_pipeline(
+        file_id, pipeline_id, request_id.get(),
+        {"model": model, "variant": variant, "parameters": format_given},
+        {"model": transcriber.name, "variant": options.transcription_model_variant,
+         "parameters": {"task": "transcribe"} if transcriber.name == "gemma_3n" else {}},
+    )  # fmt: skip
+
+
+def _finished(file_id: str) -> dict[str, Any]:
+    """What a waiting client gets: every stage's result, or its failure in its place."""
+    state = song_status(studio().store, studio().songs, file_id) or {}
+    jobs = {job.stage: job for job in reversed(studio().store.find(file_id=file_id))}
+    answer: dict[str, Any] = {"status": "completed", "message": "Processing completed successfully", "tracks": []}
+    failed = {name: stage["error"] for name, stage in state["stages"].items() if stage["error"]}
+    if failed:
+        answer["message"] = failed.get("complete", "Processing finished with errors")
+    for name, describe in {"separation": _tracks, "transcription": _transcription, "karaoke": _karaoke}.items():
+        key = "tracks" if name == "separation" else name
+        if name in failed:
+            answer["separation" if name == "separation" else key] = {"status": "failed", "error": failed[name]}
+        elif name in jobs and jobs[name].status == COMPLETED:
+            answer[key] = describe(jobs[name])
+    return answer
+
+
+def _tracks(job: Job) -> list[dict[str, str]]:
+    """The stems with where to download them."""
+    names = (job.result or {}).get("tracks", [])
+    return [{"name": Path(f["filename"]).stem, "download_url": f["download_url"]}
+            for f in files(job) if Path(f["filename"]).stem in names]  # fmt: skip
+
+
+def _transcription(job: Job) -> dict[str, Any]:
+    """The words with where to download them."""
+    result = job.result or {}
+    return {
+        "status": "completed", "text": result.get("text", ""), "model": job.model, "model_variant": job.variant,
+        "download_url": _url_of(job, result.get("transcription_file")), "message": result.get("message"),
+    }  # fmt: skip
+
+
+def _karaoke(job: Job) -> dict[str, Any]:
+    """The karaoke package with where to download it."""
+    result = job.result or {}
+    picked = {name: result.get(name) for name in ("lrc_file", "audio_file", "total_lines", "duration")}
+    return {"status": "completed", **picked, "download_url": _url_of(job, result.get("audio_file"))}
+
+
+def _url_of(job: Job, filename: str | None) -> str | None:
+    """Where one of a job's files is."""
+    return next((f["download_url"] for f in files(job) if f["filename"] == filename), None)

@@ -1,0 +1,155 @@
+"""A real server process with real workers, for tests and measurements."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import requests
+import socketio
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+
+
+class Server:
+    """`python app.py` in a folder of its own.
+
+    Parameters
+    ----------
+    folder : Path
+        Uploads, outputs, database and log go here.
+    models_dir : Path
+        Weights, as tests/tiny_weights.py writes them.
+    **environment
+        Further settings, by the names of the environment variables.
+    """
+
+    def __init__(self, folder: Path, models_dir: Path, **environment: Any) -> None:
+        self.folder = folder
+        self.uploads, self.outputs, self.log = folder / "uploads", folder / "outputs", folder / "server.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        settings = {
+            "PORT": self.port, "UPLOAD_FOLDER": self.uploads, "OUTPUT_FOLDER": self.outputs, "MODELS_DIR": models_dir,
+            "DEVICE": "cpu", "HF_HUB_OFFLINE": "1",
+        } | environment  # fmt: skip
+        self.environment = os.environ | {name: str(value) for name, value in settings.items()}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, ready: bool = True) -> "Server":
+        """Start it, and wait until it answers and its workers are alive."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=self.environment,
+                                            stdout=log, stderr=log)  # fmt: skip
+        self.wait_for("/health/ready" if ready else "/health")
+        return self
+
+    def wait_for(self, path: str) -> None:
+        """Return when a path answers 200."""
+        wait_until(lambda: _answers(self.url + path), START_SECONDS, lambda: f"{path}:\n{self.log.read_text()[-4000:]}")
+
+    def stop(self) -> int:
+        """Ask it to stop (SIGTERM); its exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(60)
+
+    def kill(self) -> None:
+        """Kill the web process without a word."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def worker_pids(self, queue: str = "gpu") -> list[int]:
+        """Process ids of the live workers of a queue."""
+        from sqlalchemy import create_engine, text
+
+        engine = create_engine(f"sqlite:///{self.outputs / 'studio.db'}")
+        with engine.connect() as connection:
+            rows = connection.execute(text("select info from workers where queue = :q"), {"q": queue}).all()
+        import json
+
+        return [json.loads(row[0])["pid"] for row in rows]
+
+    def upload(self, path: Path, *, name: str | None = None, **fields: Any) -> dict[str, Any]:
+        """Upload a file; the answer's body."""
+        with path.open("rb") as file:
+            files = {"file": (name or path.name, file)}
+            answer = requests.post(f"{self.url}/upload", files=files, data=fields, timeout=300)
+        assert answer.ok, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def post(self, path: str, **body: Any) -> requests.Response:
+        """POST a JSON body."""
+        return requests.post(self.url + path, json=body, timeout=300)
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        """GET a path."""
+        return requests.get(self.url + path, timeout=60, **options)
+
+    def listen(self) -> "Listener":
+        """A connected Socket.IO client that keeps every event."""
+        return Listener(self.url)
+
+
+class Listener:
+    """A real Socket.IO client; `events` are the payloads so far."""
+
+    def __init__(self, url: str) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.client = socketio.Client(reconnection=True, reconnection_delay=0.1, reconnection_delay_max=0.5)
+        self.client.on("processing_progress", self.events.append)
+        self.client.connect(url, transports=["websocket"])
+
+    def of(self, file_id: str, stage: str | None = None) -> list[dict[str, Any]]:
+        """Events of a song, or of one of its stages."""
+        return [e for e in list(self.events) if e["file_id"] == file_id and stage in (None, e["stage"])]
+
+    def wait_for(self, file_id: str, stage: str, progress: int = 100, timeout: float = 120) -> dict[str, Any]:
+        """The first event of a stage that has come so far."""
+
+        def found() -> dict[str, Any] | None:
+            return next((e for e in self.of(file_id, stage) if e["progress"] >= progress), None)
+
+        return wait_until(found, timeout, lambda: f"{stage} {progress} of {self.of(file_id)}")
+
+    def close(self) -> None:
+        """Disconnect."""
+        self.client.disconnect()
+
+
+def wait_until(found: Any, timeout: float, describe: Any = lambda: "it") -> Any:
+    """Look again and again until something is found; its value.
+
+    Raises
+    ------
+    TimeoutError
+        With what `describe` says.
+    """
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.02)
+    raise TimeoutError(f"waited {timeout} s for {describe()}")
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(url: str) -> bool:
+    """Whether a URL answers 200."""
+    try:
+        return requests.get(url, timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
