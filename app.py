@@ -94,7 +94,7 @@ def create_app(config: Config) -> OpenAPI:
     )  # fmt: skip
     app.request_class = StudioRequest
     app.config["MAX_CONTENT_LENGTH"] = config.max_content_length + FORM_BYTES
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.sort_keys = app.json.ensure_ascii = False  # type: ignore[attr-defined]
     _build(app, config)
     for module in BLUEPRINTS:
         app.register_api(module.bp)

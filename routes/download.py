@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from flask import Response, send_file, stream_with_context
 from flask_openapi3 import APIBlueprint, Tag
@@ -13,7 +14,6 @@ from errors import NotFound
 from jobs.store import COMPLETED
 from routes.context import checked_id, known_song, studio
 from routes.errors import COMMON, ErrorAnswer
-from storage.songs import Song
 
 TAG = Tag(name="download", description="Get files")
 bp = APIBlueprint("download", __name__, abp_responses=COMMON, abp_tags=[TAG])
@@ -125,11 +125,7 @@ def _archive(file_id: str) -> Response:
     if not names:
         raise NotFound(f"Song {file_id} has no results yet.")
     response = Response(stream_with_context(iter(archive)), mimetype="application/zip")
-    response.headers.set("Content-Disposition", "attachment", filename=_archive_name(song, file_id))
+    name = quote(f"{Path(song.filename).stem if song else file_id}.zip")
+    response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
     response.content_length = len(archive)
     return response
-
-
-def _archive_name(song: Song | None, file_id: str) -> str:
-    """What the archive is saved as."""
-    return f"{Path(song.filename).stem if song else file_id}.zip"

@@ -38,7 +38,7 @@ class StudioRequest(Request):
         try:
             body = super().get_json(force=True, silent=False, cache=cache)
         except BadRequest as error:
-            raise InvalidInput("The body is not valid JSON.", details=str(error.description)) from error
+            raise InvalidInput("The body is not valid JSON.") from error
         if not isinstance(body, dict):
             raise InvalidInput(f"The body must be a JSON object, not {type(body).__name__}.")
         return body

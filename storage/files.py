@@ -3,7 +3,6 @@
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 INCOMING = ".incoming"  # half-written files live here, on the same file system, until they are renamed
@@ -75,7 +74,7 @@ class Files:
         """Remove a song's upload and results; the names of the files that were there."""
         removed = [*self.uploads.glob(f"{file_id}.*")]
         folder = self.outputs / file_id
-        names = [path.name for path in removed] + sorted(_files_below(folder))
+        names = [path.name for path in removed] + sorted(path.name for path in folder.rglob("*") if path.is_file())
         for path in removed:
             path.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,8 +92,3 @@ class Files:
 def result_folder(file_id: str, model: str, variant: str, job_id: str, attempt: int) -> str:
     """A job's results, relative to the outputs: one folder an attempt, so that none overwrites another."""
     return f"{file_id}/{model}/{variant}-{job_id[:8]}-{attempt}"
-
-
-def _files_below(folder: Path) -> Iterator[str]:
-    """Names of all files below a folder, relative to it."""
-    return (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

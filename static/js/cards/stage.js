@@ -38,7 +38,7 @@ export function createStage(name, actions) {
   part("h3").textContent = STAGES[name].title;
   part(".stage-about").textContent = STAGES[name].about;
   bar.setAttribute("aria-label", `${STAGES[name].title} progress`);
-  again.setAttribute("aria-label", `Try the ${STAGES[name].title.toLowerCase()} again`);
+  again.setAttribute("aria-label", `Try again: ${STAGES[name].title.toLowerCase()}`);
   again.addEventListener("click", () => actions.retry(failedJob));
   byId("stages").append(card);
 
