@@ -126,7 +126,7 @@ class JobService:
         """
         job = self.get(job_id)
         if not self.store.retry(job_id):
-            raise Conflict(f"Job {job_id} is {job.status}; only failed and cancelled jobs retry, and not beside an equal one.")
+            raise Conflict(f"Job {job_id} is {job.status}; only failed and cancelled jobs retry, alone of their kind.")
         self.queue.put(job.queue, job_id)
         self.tail.wake()
         return self.get(job_id)

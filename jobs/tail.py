@@ -90,4 +90,4 @@ def _change_detector(store: JobStore) -> Callable[[], int | None]:
     if store.database.sqlite_file is None:
         return lambda: None
     connection = sqlite3.connect(store.database.sqlite_file, check_same_thread=False, isolation_level=None)
-    return lambda: connection.execute("PRAGMA data_version").fetchone()[0]  # type: ignore[no-any-return]
+    return lambda: connection.execute("PRAGMA data_version").fetchone()[0]

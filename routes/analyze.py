@@ -54,7 +54,7 @@ class BatchAnswer(BaseModel):
     results: list[dict[str, Any]]
 
 
-@bp.post("/analyze/chroma/<file_id>", responses=RESPONSES | {200: ChromaAnswer})
+@bp.post("/analyze/chroma/<file_id>", responses={**RESPONSES, 200: ChromaAnswer})
 def chroma(path: FilePath, body: ChromaBody) -> Response:  # type: ignore[valid-type]
     """Key, tempo and harmony of one song."""
     job, _ = finish_model("pitch_analysis", path.file_id, body.model_dump())  # type: ignore[attr-defined]

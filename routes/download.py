@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from flask import Response, send_file, stream_with_context
 from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, Field
 
 import models
@@ -18,7 +19,7 @@ from routes.errors import COMMON, ErrorAnswer
 TAG = Tag(name="download", description="Get files")
 bp = APIBlueprint("download", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
-RESPONSES = {404: ErrorAnswer}
+RESPONSES: ResponseDict = {404: ErrorAnswer}
 
 
 class SongPath(BaseModel):
@@ -87,7 +88,7 @@ def _send(path: Path) -> Response:
     return send_file(path, as_attachment=True, download_name=path.name, conditional=True)
 
 
-def _find(file_id: str, name: str, **equal: str) -> Path:
+def _find(file_id: str, name: str, **equal: Any) -> Path:
     """The newest result file of that name, or whose name without its ending it is.
 
     Raises
@@ -100,7 +101,7 @@ def _find(file_id: str, name: str, **equal: str) -> Path:
     raise NotFound(f"Song {file_id} has no file {name[:128]!r}; GET /status/{file_id} lists what there is.")
 
 
-def _results(file_id: str, **equal: str) -> Iterator[Path]:
+def _results(file_id: str, **equal: Any) -> Iterator[Path]:
     """Every result file of a song, those of the newest job first."""
     for job in studio().store.find(file_id=file_id, status=COMPLETED, **equal):
         for entry in job.files or ():
@@ -117,15 +118,14 @@ def _archive(file_id: str) -> Response:
     archive = ZipStream(compress_type=ZIP_STORED, sized=True)
     names: set[str] = set()
     for path in _results(file_id):
-        name = path.relative_to(studio().files.outputs / file_id)
-        shown = f"{name.parts[0]}/{name.name}"
-        if shown not in names:  # an older job's file of the same name is left out
-            names.add(shown)
-            archive.add_path(path, shown)
+        model = path.relative_to(studio().files.outputs / file_id).parts[0]
+        if (name := f"{model}/{path.name}") not in names:  # an older job's file of the same name is left out
+            names.add(name)
+            archive.add_path(path, name)
     if not names:
         raise NotFound(f"Song {file_id} has no results yet.")
     response = Response(stream_with_context(iter(archive)), mimetype="application/zip")
-    name = quote(f"{Path(song.filename).stem if song else file_id}.zip")
-    response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
+    title = quote(Path(song.filename).stem if song else file_id)
+    response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{title}.zip"
     response.content_length = len(archive)
     return response

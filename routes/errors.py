@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, jsonify
+from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException
 
@@ -59,7 +60,7 @@ class ErrorAnswer(BaseModel):
     request_id: str
 
 
-COMMON = {400: ErrorAnswer, 500: ErrorAnswer}  # what any route may answer besides its own
+COMMON: ResponseDict = {400: ErrorAnswer, 500: ErrorAnswer}  # what any route may answer besides its own
 
 
 def register(app: Flask) -> None:

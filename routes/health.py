@@ -94,7 +94,7 @@ def ready() -> Response:
 @bp.get("/gpu-status", responses={200: GpuAnswer})
 def gpu_status() -> Response:
     """GPUs and torch, as the heavy workers saw them; this process never imports torch."""
-    seen = next((w.info for w in _workers() if w.queue == "gpu" and "torch_version" in w.info), {})
+    seen: dict[str, Any] = next((w.info for w in _workers() if w.queue == "gpu" and "torch_version" in w.info), {})
     answer = GpuAnswer(
         available=bool(seen.get("cuda_available")), torch_installed=bool(seen.get("torch_installed")),
         torch_version=seen.get("torch_version"), cuda_available=bool(seen.get("cuda_available")),

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.song_status import job_record
@@ -13,7 +14,7 @@ from routes.errors import COMMON, ErrorAnswer
 TAG = Tag(name="jobs", description="Jobs")
 bp = APIBlueprint("jobs", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
-ONE = {404: ErrorAnswer, 409: ErrorAnswer}
+ONE: ResponseDict = {404: ErrorAnswer, 409: ErrorAnswer}
 
 
 class JobAnswer(BaseModel):
@@ -69,13 +70,13 @@ def one_job(path: JobPath) -> Response:
     return jsonify(job_record(studio().jobs.get(path.job_id)))
 
 
-@bp.post("/jobs/<job_id>/cancel", responses={200: JobAnswer} | ONE)
+@bp.post("/jobs/<job_id>/cancel", responses={200: JobAnswer, **ONE})
 def cancel(path: JobPath) -> Response:
     """Cancel a job: a queued one at once, a running one at its next step."""
     return jsonify(job_record(studio().jobs.cancel(path.job_id)))
 
 
-@bp.post("/jobs/<job_id>/retry", responses={202: JobAnswer} | ONE)
+@bp.post("/jobs/<job_id>/retry", responses={202: JobAnswer, **ONE})
 def retry(path: JobPath) -> tuple[Response, int]:
     """Queue a failed or cancelled job anew."""
     return jsonify(job_record(studio().jobs.retry(path.job_id))), 202

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from flask import Response, jsonify, url_for
 from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 import models
@@ -75,7 +76,7 @@ class QueuedAnswer(BaseModel):
     status_url: str
 
 
-RESPONSES = {
+RESPONSES: ResponseDict = {
     200: ProcessAnswer, 202: QueuedAnswer, 400: ErrorAnswer, 404: ErrorAnswer, 409: ErrorAnswer, 415: ErrorAnswer,
     500: ErrorAnswer, 503: ErrorAnswer, 507: ErrorAnswer,
 }  # fmt: skip
@@ -86,7 +87,8 @@ def body_class(spec: models.ModelSpec) -> type[BaseModel]:
     return create_model(
         f"{spec.name}_request",
         __base__=spec.module.Request,
-        model_variant=(Literal[spec.variants], Field(spec.default_variant, description="Which variant.")),
+        model_variant=(Literal[spec.variants],  # type: ignore[arg-type]
+                       Field(spec.default_variant, description="Which variant.")),
         force=(bool, Field(False, description="Run again although the result is there.")),
     )
 

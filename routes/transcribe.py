@@ -48,7 +48,7 @@ class TranscribeAnswer(BaseModel):
     message: str
 
 
-@bp.post("/transcribe", responses=RESPONSES | {200: TranscribeAnswer, 413: ErrorAnswer})
+@bp.post("/transcribe", responses={**RESPONSES, 200: TranscribeAnswer, 413: ErrorAnswer})
 def transcribe(form: TranscribeForm) -> Response:
     """Upload a file and get its words."""
     if len(request.files.getlist("file")) > 1:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from flask import Response, jsonify, request
 from flask_openapi3 import APIBlueprint, FileStorage, Tag
+from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -68,7 +69,7 @@ class UploadAnswer(BaseModel):
     artist: str
 
 
-RESPONSES = {200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswer, 413: ErrorAnswer, 415: ErrorAnswer}
+RESPONSES: ResponseDict = {200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswer, 413: ErrorAnswer, 415: ErrorAnswer}
 
 
 @bp.post("/upload", responses=RESPONSES)
@@ -77,7 +78,7 @@ def upload(query: UploadOptions, form: UploadForm) -> tuple[Response, int]:
     return _upload(_merge(query, form), form.file)
 
 
-@bp.post("/upload/<model_name>", responses=RESPONSES | {404: ErrorAnswer})
+@bp.post("/upload/<model_name>", responses={**RESPONSES, 404: ErrorAnswer})
 def upload_for_model(path: ModelPath, query: UploadOptions, form: UploadForm) -> tuple[Response, int]:
     """Upload a song for one model."""
     models.spec(path.model_name)

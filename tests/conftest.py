@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, weights_dir: Path) -> Itera
     assert running.stop() == 0
 
 
-@pytest.fixture()
+@pytest.fixture
 def config(tmp_path: Path) -> Config:
     """Settings for an app in this process, without workers."""
     return Config(upload_folder=tmp_path / "uploads", output_folder=tmp_path / "outputs", async_mode="threading",

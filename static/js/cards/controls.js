@@ -3,7 +3,8 @@
 import { byId, show } from "../dom.js";
 
 export function createControls(actions) {
-  const [form, fields, start, cancel, another] = ["start-form", "options-fields", "start", "cancel", "another"].map(byId);
+  const [form, options, fields] = ["start-form", "options", "options-fields"].map(byId);
+  const [start, cancel, another] = ["start", "cancel", "another"].map(byId);
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -17,6 +18,7 @@ export function createControls(actions) {
 
   return function render({ phase, file, models, cancelling }) {
     const busy = phase === "uploading" || phase === "processing";
+    options.dataset.phase = phase;
     fields.disabled = phase !== "idle" || !models;
     start.disabled = !file || !models;
     show(start, phase === "idle");

@@ -4,6 +4,12 @@ import { byId } from "../dom.js";
 import { STAGE_NAMES } from "../state.js";
 import { stageTitle } from "./stage.js";
 
+const ENDINGS = [
+  { status: "cancelled", words: "Cancelled" },
+  { status: "failed", words: "Ended with a failure" },
+];
+const has = (stages, status) => STAGE_NAMES.some((name) => stages[name].status === status);
+
 export function createSummary() {
   const line = byId("progress-summary");
 
@@ -14,7 +20,7 @@ export function createSummary() {
 
 function sentence({ phase, stages, connection, file }) {
   if (phase === "idle") return file ? "Ready to start" : "Starts when you choose a song";
-  if (phase === "ended") return "Finished";
+  if (phase === "ended") return ENDINGS.find(({ status }) => has(stages, status))?.words ?? "Finished";
   if (connection === "disconnected") return "Connection lost; the server goes on, this page catches up by itself";
   const current = STAGE_NAMES.find((name) => ["processing", "waiting"].includes(stages[name].status));
   return current ? `Step ${STAGE_NAMES.indexOf(current) + 1} of ${STAGE_NAMES.length}: ${stageTitle(current)}` : "";
