@@ -23,7 +23,7 @@ export function createActions(store, follow) {
 
   /** The song this page shows, in its address too, so that a reload comes back to it. */
   function adopt(song, phase) {
-    history.replaceState(null, "", `#${song.file_id}`);
+    history.replaceState(null, "", `?song=${song.file_id}`);
     sessionStorage.setItem(REMEMBERED, JSON.stringify(song));
     store.update((state) => ({ ...state, song, phase, jobId: song.job_id ?? null, problem: null }));
     follow();
@@ -32,7 +32,7 @@ export function createActions(store, follow) {
   async function loadModels() {
     try {
       const models = await getModels();
-      store.update((state) => ({ ...state, models, problem: null }));
+      store.update((state) => ({ ...state, models }));
     } catch (error) {
       fail(error);
     }
@@ -45,8 +45,10 @@ export function createActions(store, follow) {
   async function start(variants) {
     const { file } = store.state;
     upload = new AbortController();
-    store.update((state) => ({ ...withUpload(withoutSong(state), 0, file.size), file, phase: "uploading" }));
-    const sent = (loaded, total) => store.update((state) => withUpload(state, loaded, total));
+    store.update((state) => ({ ...withUpload(withoutSong(state), 0, file.size, 0), file, phase: "uploading" }));
+    const began = performance.now();
+    const sent = (loaded, total) =>
+      store.update((state) => withUpload(state, loaded, total, (performance.now() - began) / 1000));
     try {
       const song = await uploadSong(file, variants, sent, upload.signal);
       const message = `${size(song.size_bytes)} uploaded`;

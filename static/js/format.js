@@ -27,7 +27,7 @@ export const channels = (count) => ({ 1: "Mono", 2: "Stereo" })[count] ?? `${cou
 
 /** A measured estimate, rounded so that it does not jitter: 38.2 → "about 40 s left". */
 export function timeLeft(seconds) {
-  if (seconds < 5) return "a few seconds left";
+  if (seconds < 5) return "seconds left";
   if (seconds < 60) return `about ${Math.ceil(seconds / 5) * 5} s left`;
   return `about ${Math.round(seconds / 60)} min left`;
 }

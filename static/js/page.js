@@ -16,7 +16,7 @@ import { createSongCard } from "./cards/song.js";
 import { createStage } from "./cards/stage.js";
 import { createSummary } from "./cards/summary.js";
 import { connect } from "./progress.js";
-import { INITIAL, STAGE_NAMES, withEvent } from "./state.js";
+import { INITIAL, STAGE_NAMES, withConnection, withEvent } from "./state.js";
 import { createStore } from "./store.js";
 
 const store = createStore(INITIAL);
@@ -40,7 +40,7 @@ store.watch(whole, createAnalysis(actions));
 
 const live = connect({
   connection(connected) {
-    store.update((state) => ({ ...state, connection: connected ? "connected" : "disconnected" }));
+    store.update((state) => withConnection(state, connected));
     if (connected && !store.state.models) actions.loadModels();
   },
   event(event) {
@@ -55,6 +55,6 @@ const live = connect({
   },
 });
 
-const linked = location.hash.slice(1);
+const linked = new URLSearchParams(location.search).get("song");
 if (linked) actions.resume(linked);
 actions.loadModels();

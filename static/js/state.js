@@ -5,6 +5,8 @@
  * A stage's status: "waiting", "processing", "complete", "failed", "cancelled" or "skipped" (an earlier one it needs failed).
  */
 
+import { size } from "./format.js";
+
 export const STAGE_NAMES = ["upload", "separation", "transcription", "karaoke"];
 
 const WAITING = Object.freeze({ status: "waiting", progress: 0, message: "", error: null, etaSeconds: null, note: null, jobId: null });
@@ -35,10 +37,18 @@ export function withStage(state, name, change) {
   return { ...state, stages: { ...state.stages, [name]: { ...state.stages[name], ...change } } };
 }
 
-/** The file is on its way: `loaded` of `total` bytes have left. */
-export function withUpload(state, loaded, total) {
+/** The live connection stands or is lost; an error that said so goes when it stands again. */
+export function withConnection(state, connected) {
+  const problem = connected && state.problem?.code === "unreachable" ? null : state.problem;
+  return { ...state, problem, connection: connected ? "connected" : "disconnected" };
+}
+
+/** The file is on its way: `loaded` of `total` bytes have left in so many seconds. */
+export function withUpload(state, loaded, total, seconds) {
   const progress = total ? Math.floor((100 * loaded) / total) : 0;
-  return withStage(state, "upload", { status: "processing", progress, message: "", error: null });
+  const etaSeconds = loaded && loaded < total ? (seconds * (total - loaded)) / loaded : null;
+  const message = loaded < total ? `${size(loaded)} of ${size(total)}` : "Checking the file...";
+  return withStage(state, "upload", { status: "processing", progress, message, etaSeconds, error: null });
 }
 
 /** One `processing_progress` event applied; those of other songs and those seen before change nothing. */
