@@ -64,9 +64,15 @@ def _sqlite_file(url: str) -> Path | None:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """WAL keeps readers and the writer apart; NORMAL survives a killed process."""
+    """WAL keeps readers and the writer apart; NORMAL survives a killed process; search knows every script."""
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
         connection.execute(f"PRAGMA {pragma}")
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: str | None) -> str | None:
+    """SQLite's own lower() knows no letters but A to Z."""
+    return None if text is None else str(text).lower()
 
 
 def _begin_sqlite(connection: Connection) -> None:
