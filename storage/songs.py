@@ -9,13 +9,14 @@ from sqlalchemy import BigInteger, Column, Float, Integer, String, Table, delete
 from storage.database import METADATA, Database
 
 MAX_NAME_CHARACTERS = 255
+MAX_EXTENSION_CHARACTERS = 8
 FILE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 songs = Table(
     "songs", METADATA,
     Column("file_id", String(36), primary_key=True),
     Column("filename", String(MAX_NAME_CHARACTERS), nullable=False),
-    Column("extension", String(8), nullable=False),
+    Column("extension", String(MAX_EXTENSION_CHARACTERS), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("duration_seconds", Float, nullable=False),
     Column("sample_rate", Integer, nullable=False),
@@ -97,7 +98,7 @@ def display_name(filename: str) -> str:
     name = PurePath(filename.replace("\\", "/")).name
     name = re.sub(r"[\x00-\x1f\x7f]", "", name).strip()
     stem, dot, extension = name.rpartition(".")
-    if len(name) > MAX_NAME_CHARACTERS and dot:
+    if len(name) > MAX_NAME_CHARACTERS and dot and len(extension) <= MAX_EXTENSION_CHARACTERS:
         return stem[: MAX_NAME_CHARACTERS - len(extension) - 1] + dot + extension
     return name[:MAX_NAME_CHARACTERS]
 
