@@ -67,8 +67,14 @@ class Files:
         return self.outputs / folder / filename
 
     def remove_results(self, folder: str) -> None:
-        """Remove one job's results."""
-        shutil.rmtree(self.outputs / folder, ignore_errors=True)
+        """Remove one job's results, and the folders above that nothing else lives in."""
+        path = self.outputs / folder
+        shutil.rmtree(path, ignore_errors=True)
+        for parent in path.relative_to(self.outputs).parents[:-1]:
+            try:
+                (self.outputs / parent).rmdir()
+            except OSError:  # something lives there, or it is gone already
+                break
 
     def remove_song(self, file_id: str) -> list[str]:
         """Remove a song's upload and results; the names of the files that were there."""
