@@ -32,7 +32,8 @@ class Reporter:
     def __init__(self, store: JobStore, job: Job, stop: Flag, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._job, self._stop, self._clock = store, job, stop, clock
         self._checked_at = -MIN_GAP_SECONDS
-        self._stages = {"loading": _Stage(0), job.stage: _Stage(self._floor())}
+        floors = self._floors()
+        self._stages = {name: _Stage(floors.get(name, 0)) for name in ("loading", job.stage)}
 
     def begin(self) -> None:
         """Tell that the stage has begun (again, after a worker died: from where it had come to)."""
@@ -96,13 +97,15 @@ class Reporter:
         if status != RUNNING or worker_id != self._job.worker_id or cancel_requested_at is not None:
             raise Cancelled
 
-    def _floor(self) -> int:
-        """How far an earlier attempt had come: what clients saw never goes back."""
-        if self._job.attempts <= 1:
-            return 0
-        seen = self._store.events(after=0, file_id=self._job.file_id)
-        mine = [event.progress for event in seen if (event.job_id, event.stage) == (self._job.id, self._job.stage)]
-        return max((percent for percent in mine if percent < 100), default=0)
+    def _floors(self) -> dict[str, int]:
+        """How far each stage had come when an earlier worker ended: what clients saw never goes back."""
+        floors: dict[str, int] = {}
+        for event in self._store.events(after=0, file_id=self._job.file_id):
+            if event.job_id == self._job.id and event.error is not None:
+                floors = {}  # it had failed or was cancelled, and was then asked for anew
+            elif event.job_id == self._job.id:
+                floors[event.stage] = max(floors.get(event.stage, 0), event.progress)
+        return floors
 
 
 class _Stage:
