@@ -62,8 +62,9 @@ jobs = Table(
     Column("error", JSON),
 )  # fmt: skip
 
-# Two equal requests at once: the second insert fails and joins the first one's job.
-Index("one_active_job", jobs.c.parameters_hash, unique=True,
+# Two equal requests at once: the second insert fails and joins the first one's job. A pipeline's later stages are not
+# requests: they run although an equal job is active, which may work on older inputs and cannot end the pipeline.
+Index("one_active_job", jobs.c.parameters_hash, func.coalesce(jobs.c.pipeline_id, ""), unique=True,
       sqlite_where=jobs.c.status.in_(ACTIVE), postgresql_where=jobs.c.status.in_(ACTIVE))  # fmt: skip
 
 events = Table(
@@ -193,13 +194,14 @@ class JobStore:
         created : bool
             False when an equal active job was there.
         """
+        if active := self.find(parameters_hash=new.parameters_hash, status=ACTIVE):
+            return active[0], False
         try:
             with self.database.writing() as connection:
                 job_id = _insert(connection, new)
                 told = _append(connection, job_id, new.file_id, opening)
-        except IntegrityError:
-            active = self.find(parameters_hash=new.parameters_hash, status=ACTIVE)
-            return (active[0], False) if active else self.create(new, opening)
+        except IntegrityError:  # an equal request came in between
+            return self.create(new, opening)
         self._publish(told)
         return self.get(job_id), True  # type: ignore[return-value]
 
@@ -251,14 +253,16 @@ class JobStore:
         Returns
         -------
         list of str or None
-            Ids of the jobs that follow; None when the job was no longer this worker's, and nothing was changed.
+            Ids of the jobs that follow; None, and nothing was changed, when the job was no longer this worker's, or
+            was to complete although its cancellation had been accepted.
         """
-        mine = (jobs.c.id == job.id, jobs.c.status == RUNNING, jobs.c.worker_id == job.worker_id)
+        mine = [jobs.c.id == job.id, jobs.c.status == RUNNING, jobs.c.worker_id == job.worker_id]
         values = {
             "status": outcome.status, "finished_at": time.time(), "folder": outcome.folder, "result": outcome.result,
             "files": outcome.files, "error": outcome.error, "worker_id": None,
         }  # fmt: skip
         if outcome.status == COMPLETED:
+            mine.append(jobs.c.cancel_requested_at.is_(None))
             values["progress"] = 100
         with self.database.writing() as connection:
             if connection.execute(update(jobs).where(*mine).values(values)).rowcount == 0:

@@ -150,9 +150,10 @@ class Worker:
         """Write how a job ended, tell the queue what follows."""
         following = self.store.finish(job, outcome)
         if following is None:
-            log.warning("job %s: was taken from this worker, its result is dropped", job.id)
+            log.warning("job %s: was cancelled or taken from this worker, its result is dropped", job.id)
             if outcome.folder:
                 self.files.remove_results(outcome.folder)
+            self.store.finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
             return
         log.info("job %s: %s %s", job.id, outcome.status, (outcome.error or {}).get("message", ""))
         for new, job_id in zip(outcome.then, following, strict=True):
