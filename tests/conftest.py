@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from config import Config
+from jobs.store import JobStore
+from storage.database import Database
 from tests import tiny_weights
-from tests.serving import Server
+from tests.serving import RedisServer, Server
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +33,27 @@ def config(tmp_path: Path) -> Config:
     """Settings for an app in this process, without workers."""
     return Config(upload_folder=tmp_path / "uploads", output_folder=tmp_path / "outputs", async_mode="threading",
                   start_workers=False)  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    """An empty table of jobs."""
+    database = Database(f"sqlite:///{tmp_path / 'studio.db'}")
+    database.create_tables()
+    yield JobStore(database)
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis of our own."""
+    running = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """An empty database of that Redis."""
+    redis_server.empty()
+    return redis_server.url

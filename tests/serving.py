@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import redis
 import requests
 import socketio
 
@@ -122,6 +123,46 @@ class Listener:
     def close(self) -> None:
         """Disconnect."""
         self.client.disconnect()
+
+
+class RedisServer:
+    """A Redis server of our own, on a free port, that keeps nothing on disk.
+
+    Parameters
+    ----------
+    folder : Path
+        Its working folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "RedisServer":
+        """Start it and wait until it answers."""
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers, START_SECONDS, lambda: "redis-server")
+        return self
+
+    def empty(self) -> None:
+        """Forget everything."""
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
+
+    def stop(self) -> None:
+        """End it."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(10)
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url) as client:
+                return bool(client.ping())
+        except redis.ConnectionError:
+            return False
 
 
 def wait_until(found: Any, timeout: float, describe: Any = lambda: "it") -> Any:
