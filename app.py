@@ -14,6 +14,7 @@ if __name__ == "__main__":
 import logging
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -57,6 +58,7 @@ from storage.songs import Songs
 
 VERSION = "0.1.0"
 FORM_BYTES = 1024 * 1024  # what a multipart form may add to the file itself
+WATCH_SECONDS = 0.2  # between looks at whether all workers have ended
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BLUEPRINTS = (health, models, upload, process, analyze, transcribe, download, status, cleanup, jobs_routes, songs)
 
@@ -132,6 +134,7 @@ def _build(app: OpenAPI, config: Config) -> None:
     app.extensions["studio"] = Studio(
         jobs=jobs, run_in_thread=async_mode.run_in_thread(config.async_mode), models_dir=config.models_dir,
         max_upload_bytes=config.max_content_length, silence_seconds=config.silence_seconds, version=VERSION,
+        draining=lambda: supervisor.draining,
     )  # fmt: skip
 
 
@@ -157,33 +160,56 @@ def _clean_request(_error: BaseException | None) -> None:
         request.remove_incoming()
 
 
-def serve(config: Config) -> None:
-    """Serve until told to stop, then let the workers finish or put back what they run."""
+def serve(config: Config) -> int:
+    """Serve until told to stop, then let the workers finish or put back what they run.
+
+    Returns
+    -------
+    int
+        Exit status: 0 after a drain, 1 when the server could not run.
+    """
     configure_logging(config.log_format, config.log_level)
+    try:
+        _try_port(config)
+    except OSError as error:
+        log.critical("cannot serve at %s: %s", _address(config), error)
+        return 1
     app = create_app(config)
     background: Background = app.extensions["background"]
     supervisor = background.supervisor
     for name in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, name), lambda *_: supervisor.drain())
     background.start()
-    threading.Thread(target=_leave_when_drained, args=(supervisor,), daemon=True).start()
-    address = f"http://{config.host}:{config.port}"
-    print(f"The page is at {address}/test_progress.html, the API's documentation at {address}/docs", flush=True)
-    try:
-        options = {"allow_unsafe_werkzeug": True} if config.async_mode == "threading" else {}
-        socketio.run(app, host=config.host, port=config.port, **options)
-    except KeyboardInterrupt:
-        background.tail.stop()
-    log.info("stopped")
-
-
-def _leave_when_drained(supervisor: Supervisor) -> None:
-    """Interrupt the server once every worker has ended."""
+    server = threading.Thread(target=_listen, args=(app, config), name="server", daemon=True)
+    server.start()
+    print(f"The page is at {_address(config)}/test_progress.html, the API's documentation at {_address(config)}/docs",
+          flush=True)  # fmt: skip
+    while server.is_alive() and not supervisor.stopped.wait(WATCH_SECONDS):
+        pass  # in short steps, since on Windows an endless wait hears no Ctrl-C
+    failed = not server.is_alive()
+    supervisor.drain()
     supervisor.stopped.wait()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.raise_signal(signal.SIGINT)
+    background.tail.stop()
+    log.info("stopped")
+    return 1 if failed else 0
+
+
+def _listen(app: OpenAPI, config: Config) -> None:
+    """Answer requests; this ends only by an error."""
+    options = {"allow_unsafe_werkzeug": True} if config.async_mode == "threading" else {}
+    socketio.run(app, host=config.host, port=config.port, **options)
+
+
+def _try_port(config: Config) -> None:
+    """Raise OSError when someone has the port: eventlet would share it, and each would get some of the requests."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    socket.create_server((config.host, config.port), family=family).close()
+
+
+def _address(config: Config) -> str:
+    """Where the service is found."""
+    return f"http://{config.host}:{config.port}"
 
 
 if __name__ == "__main__":
-    serve(CONFIG)
-    sys.exit(0)
+    sys.exit(serve(CONFIG))

@@ -17,6 +17,7 @@ from jobs.sweeper import Sweeper
 ROOT = Path(__file__).resolve().parent.parent
 WATCH_SECONDS = 0.2
 SWEEP_SECONDS = 2.0
+BIRTH_SECONDS = 60.0  # a worker may take so long before its first sign of life
 YOUNG_SECONDS = 5.0  # a worker that dies so soon is started again ever more slowly
 MAX_PAUSE_SECONDS = 30.0
 
@@ -32,6 +33,7 @@ class Child:
     id: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
+    heard_at: float = 0.0  # Unix seconds
     start_after: float = 0.0
     pause_seconds: float = 0.0
     starts: int = 0
@@ -50,7 +52,7 @@ class Supervisor:
     def __init__(self, config: Config, store: JobStore, sweeper: Sweeper) -> None:
         self._config, self._store, self._sweeper = config, store, sweeper
         self._children = [Child("gpu", 0), Child("cpu", 0)] if config.start_workers else []
-        self.draining = threading.Event()
+        self.draining = False
         self.stopped = threading.Event()
 
     def start(self) -> None:
@@ -58,8 +60,11 @@ class Supervisor:
         threading.Thread(target=self._run, name="supervisor", daemon=True).start()
 
     def drain(self) -> None:
-        """Ask every worker to finish or put back what it runs; `stopped` is set when all have ended."""
-        self.draining.set()
+        """Ask every worker to finish or put back what it runs; `stopped` is set when all have ended.
+
+        Safe in a signal handler, which may have interrupted the holder of any lock: it only sets a flag.
+        """
+        self.draining = True
 
     @property
     def restarts(self) -> int:
@@ -69,17 +74,18 @@ class Supervisor:
     def _run(self) -> None:
         """Watch until drained."""
         swept_at = 0.0
-        while not self.draining.is_set():
+        while not self.draining:
             try:
                 for child in self._children:
                     self._watch(child)
                 if time.monotonic() - swept_at >= SWEEP_SECONDS:
                     swept_at = time.monotonic()
+                    self._end_silent()
                     self._sweeper.sweep()
                     self._add_devices()
             except Exception:
                 log.exception("supervisor: a round failed, going on")
-            self.draining.wait(WATCH_SECONDS)
+            time.sleep(WATCH_SECONDS)
         self._stop_children()
         self.stopped.set()
 
@@ -104,6 +110,16 @@ class Supervisor:
         environment |= {name: str(path.absolute()) for name, path in folder.items()}
         child.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE)
         child.started_at = time.monotonic()
+        child.heard_at = time.time() + BIRTH_SECONDS
+
+    def _end_silent(self) -> None:
+        """Kill a child that runs but gives no sign of life: it hangs, and would hold its place for ever."""
+        heard = {worker.id: worker.heartbeat_at for worker in self._store.workers()}
+        for child in self._children:
+            child.heard_at = heard.get(child.id, child.heard_at)
+            if child.process is not None and time.time() - child.heard_at > self._config.silence_seconds:
+                log.error("worker %s gives no sign of life, ending it", child.id)
+                child.process.kill()
 
     def _bury(self, child: Child, status: int) -> None:
         """Take over from a dead child; one that died young waits before its successor."""

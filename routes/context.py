@@ -22,6 +22,8 @@ class Studio:
     ----------
     run_in_thread : callable
         `run_in_thread(function, *args)` for slow calls that are not Python code.
+    draining : callable
+        Whether the service is about to end.
     """
 
     jobs: JobService
@@ -30,6 +32,7 @@ class Studio:
     max_upload_bytes: int
     silence_seconds: float
     version: str
+    draining: Callable[[], bool]
 
     @property
     def store(self) -> JobStore:

@@ -84,7 +84,9 @@ def live() -> Response:
 
 @bp.get("/health/ready", responses={200: OkAnswer, 503: ErrorAnswer})
 def ready() -> Response:
-    """Work sent now would be done: a worker of every queue is alive."""
+    """Work sent now would be done: a worker of every queue is alive, and the service is not about to end."""
+    if studio().draining():
+        raise ModelUnavailable("The service is shutting down.")
     missing = {"gpu", "cpu"} - {worker.queue for worker in _workers()}
     if missing:
         raise ModelUnavailable(f"No {' and no '.join(sorted(missing))} worker is alive.")
