@@ -142,10 +142,11 @@ class JobService:
         jobs = self.store.find(file_id=file_id)
         if self.songs.get(file_id) is None and not jobs:
             raise NotFound(f"There is no song {file_id}.")
-        for job in self.store.find(file_id=file_id, status=ACTIVE):
-            self.store.request_cancel(job.id, pipeline.closing_events(job, CANCELLED))
         deadline = time.monotonic() + self._cancel_seconds + STOP_SECONDS
-        while self.store.count(file_id=file_id, status=ACTIVE) and time.monotonic() < deadline:
+        while (active := self.store.find(file_id=file_id, status=ACTIVE)) and time.monotonic() < deadline:
+            for job in active:  # each time anew: one may just have completed and started the next
+                if job.cancel_requested_at is None:
+                    self.store.request_cancel(job.id, pipeline.closing_events(job, CANCELLED))
             self.tail.wait_for_change(WAIT_SECONDS)
         self.tail.emit_new()  # who listens learns of the cancellation before its events are gone
         self.store.remove_song(file_id)

@@ -58,7 +58,8 @@ class Worker:
         self.store, self.songs = JobStore(database, publish), Songs(database)
         self.files = Files(config.upload_folder, config.output_folder)
         self.queue = Queue(config.redis_url, config.queue_file)
-        self.draining, self.stop_job = threading.Event(), threading.Event()
+        self.drain_asked_at: float | None = None
+        self.stop_job = threading.Event()
         self.job: Job | None = None
         self.info: dict[str, Any] = {}
         self.device_index = device_index
@@ -68,23 +69,24 @@ class Worker:
         threading.Thread(target=self._beat, daemon=True).start()
         self._prepare()
         log.info("worker %s takes jobs of queue %s on %s", self.id, self.queue_name, self.device)
-        while not self.draining.is_set():
+        while self.drain_asked_at is None:
             job_id = self.queue.get(self.queue_name)
             if job_id is None:
                 if not self.queue.blocking:
                     time.sleep(POLL_SECONDS)
-                continue
-            if job := self.store.claim(job_id, self.id):
+            elif self.drain_asked_at is not None:
+                self.queue.put(self.queue_name, job_id)
+            elif job := self.store.claim(job_id, self.id):
                 self._run_claimed(job)
         self.store.remove_worker(self.id)
 
     def drain(self) -> None:
-        """Claim nothing more; the running job gets a grace time and is then put back. Safe in a signal handler."""
-        if not self.draining.is_set():
-            self.draining.set()
-            timer = threading.Timer(self.config.drain_seconds, self.stop_job.set)
-            timer.daemon = True
-            timer.start()
+        """Claim nothing more; the running job gets a grace time and is then put back.
+
+        Safe in a signal handler, which may have interrupted the holder of any lock: it only sets a flag.
+        """
+        if self.drain_asked_at is None:
+            self.drain_asked_at = time.monotonic()
 
     def _prepare(self) -> None:
         """Find the device. The light queue needs none, and no torch."""
@@ -101,7 +103,10 @@ class Worker:
         request_id.set(job.request_id)
         log.info("job %s: %s %s on song %s, attempt %d", job.id, job.model, job.variant, job.file_id, job.attempts)
         try:
-            outcome = self._attempt(job)
+            try:
+                outcome = self._attempt(job)
+            finally:  # before the job is seen to have ended: who removes the song then removes everything
+                self.files.discard_staging(job.id)
         except Drained:
             if self.store.put_back(job, refund=True):
                 self.queue.put(job.queue, job.id)
@@ -113,7 +118,6 @@ class Worker:
         else:
             self._finish(job, outcome)
         finally:
-            self.files.discard_staging(job.id)
             self.job = None
 
     def _attempt(self, job: Job) -> Outcome:
@@ -160,13 +164,20 @@ class Worker:
             self.queue.put(new.queue, job_id)
 
     def _beat(self) -> None:
-        """Say that the worker lives; end the process when a cancelled job holds it for too long."""
-        beaten_at = 0.0
+        """Say that the worker lives; stop the job when its grace time or its time to stop by itself is over."""
+        beaten_at = -self.config.heartbeat_seconds
         while True:
-            if time.monotonic() - beaten_at >= self.config.heartbeat_seconds:
-                beaten_at = time.monotonic()
-                self.store.beat(self.id, self.queue_name, self.info | {"loaded": self._loaded(), "pid": os.getpid()})
-            self._leave_stuck_job()
+            try:
+                if time.monotonic() - beaten_at >= self.config.heartbeat_seconds:
+                    beaten_at = time.monotonic()
+                    info = self.info | {"loaded": self._loaded(), "pid": os.getpid()}
+                    self.store.beat(self.id, self.queue_name, info)
+                self._leave_stuck_job()
+            except Exception:  # the database is out of reach; it may come back
+                log.exception("worker %s: no heartbeat, going on", self.id)
+            asked_at = self.drain_asked_at
+            if asked_at is not None and time.monotonic() - asked_at >= self.config.drain_seconds:
+                self.stop_job.set()
             time.sleep(min(WATCH_SECONDS, self.config.heartbeat_seconds))
 
     def _loaded(self) -> list[list[str]]:
