@@ -134,6 +134,7 @@ class Worker:
             path = weights.fetch(job.model, job.variant, self.config.models_dir, report.loading)
             if path is not None:  # analysis and karaoke have no weights, and nothing to wait for
                 report.loading(0.0, f"Loading {job.model} {job.variant}...")
+                self.models.make_room(weights.size_bytes(job.model, job.variant, path))
             model = spec.module.load(job.variant, self.device, path)
             report.loaded()
             return model

@@ -1,0 +1,315 @@
+"""Weights: where they are looked for, whether they are here, and how they are fetched.
+
+Looked for in the models folder (air-gapped installs and tests), then in the library's own cache, then downloaded.
+
+`python -m models.weights pull htdemucs medium` fetches ahead, `python -m models.weights list` shows what is here.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from errors import Cancelled, ModelUnavailable
+from models import REGISTRY, Report, download
+
+WHISPER_CACHE = Path.home() / ".cache" / "whisper"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one variant's weights come from.
+
+    Attributes
+    ----------
+    filename : str
+        The file that load() begins with: Whisper's checkpoint, a demucs bag's yaml, a model folder's config.json.
+    repository : str or None
+        Its name on the Hugging Face hub; None for Whisper, which has addresses of its own.
+    license : str
+    download_size_bytes : int or None
+        None where nobody published it.
+    gated : bool
+        Whether a licence must be accepted on the hub first.
+    """
+
+    filename: str
+    repository: str | None
+    license: str
+    download_size_bytes: int | None = None
+    gated: bool = False
+
+
+def _demucs(variant: str, repository: str) -> Source:
+    return Source(f"{variant}.yaml", f"adefossez/{repository}", "MIT")
+
+
+def _whisper(filename: str, size: int | None = None) -> Source:
+    return Source(filename, None, "MIT", size)
+
+
+def _musicgen(variant: str) -> Source:
+    return Source("config.json", f"facebook/musicgen-{variant}", "CC-BY-NC-4.0")
+
+
+def _gemma(variant: str) -> Source:
+    return Source("config.json", f"google/{variant}", "Gemma Terms of Use", gated=True)
+
+
+# Repositories as demucs.hf.hf_repo_name names them, file names as in whisper._MODELS.
+SOURCES: dict[str, dict[str, Source]] = {
+    "demucs": {
+        "htdemucs": _demucs("htdemucs", "HTDemucs"),
+        "htdemucs_ft": _demucs("htdemucs_ft", "HTDemucs-ft"),
+        "htdemucs_6s": _demucs("htdemucs_6s", "HTDemucs-6s"),
+        "mdx": _demucs("mdx", "Demucs-mdx"),
+        "mdx_extra": _demucs("mdx_extra", "Demucs-mdx_extra"),
+        "mdx_q": _demucs("mdx_q", "Demucs-mdx_q"),
+        "mdx_extra_q": _demucs("mdx_extra_q", "Demucs-mdx_extra_q"),
+    },
+    "whisper": {
+        "tiny": _whisper("tiny.pt"),
+        "base": _whisper("base.pt"),
+        "small": _whisper("small.pt"),
+        "medium": _whisper("medium.pt"),
+        "large": _whisper("large-v3.pt"),
+        "turbo": _whisper("large-v3-turbo.pt"),
+    },
+    "musicgen": {variant: _musicgen(variant) for variant in REGISTRY["musicgen"].variants},
+    "gemma_3n": {variant: _gemma(variant) for variant in REGISTRY["gemma_3n"].variants},
+}
+
+
+def find(model: str, variant: str, models_dir: Path | None) -> Path | None:
+    """What `load` takes as weights, if they are on this machine; the network is never asked.
+
+    Parameters
+    ----------
+    model, variant : str
+        As in the model table.
+    models_dir : Path or None
+        The folder that is looked in first.
+
+    Returns
+    -------
+    Path or None
+        demucs: a folder with the bag's yaml; whisper: a file; musicgen, gemma_3n: a model folder.
+    """
+    if model not in SOURCES:
+        return None
+    for candidate in _candidates(model, variant, models_dir):
+        if candidate.is_file() and not _missing_parts(candidate):
+            return candidate if candidate.suffix == ".pt" else candidate.parent
+    return None
+
+
+def fetch(model: str, variant: str, models_dir: Path | None, report: Report) -> Path | None:
+    """Find weights or download them.
+
+    Parameters
+    ----------
+    model, variant, models_dir
+        As for find().
+    report : Report
+        Called while downloading with the fraction and a message.
+
+    Returns
+    -------
+    Path or None
+        As find(); None for models that have no weights.
+
+    Raises
+    ------
+    ModelUnavailable
+        When they are neither here nor to be had: names the file, the places and the command that fetches it.
+    """
+    if model not in SOURCES:
+        return None
+    if found := find(model, variant, models_dir):
+        return found
+    source = SOURCES[model][variant]
+    try:
+        message = f"Downloading {model} {variant}..."
+        report(0.0, message)
+        folder = _target(model, variant, models_dir) if models_dir else None
+        if source.repository is None:
+            download.whisper_checkpoint(variant, folder or WHISPER_CACHE, report, message)
+        else:
+            download.repository(source.repository, folder, report, message)
+    except Cancelled:
+        raise
+    except Exception as error:  # a refused connection, a wrong checksum, a licence not accepted, a full disk
+        raise ModelUnavailable(_absent(model, variant, models_dir, error), details=str(error)[:500]) from error
+    found = find(model, variant, models_dir)
+    if found is None:
+        raise ModelUnavailable(_absent(model, variant, models_dir, None))
+    return found
+
+
+def describe(model: str, variant: str, models_dir: Path | None) -> dict[str, Any]:
+    """What `GET /models` says of a variant's weights.
+
+    Returns
+    -------
+    dict
+        cached, download_size_bytes, license; a model without weights is always cached.
+    """
+    source = SOURCES.get(model, {}).get(variant)
+    return {
+        "cached": source is None or find(model, variant, models_dir) is not None,
+        "download_size_bytes": source.download_size_bytes if source else None,
+        "license": source.license if source else None,
+    }
+
+
+def size_bytes(model: str, variant: str, path: Path) -> int:
+    """How large a variant's weights are on disk, about what they take in memory.
+
+    Parameters
+    ----------
+    model, variant : str
+    path : Path
+        As find() gave it.
+    """
+    first = path if path.is_file() else path / SOURCES[model][variant].filename
+    return sum(part.stat().st_size for part in _parts(first).values() if part is not None)
+
+
+def _candidates(model: str, variant: str, models_dir: Path | None) -> Iterator[Path]:
+    """Where a variant's first file may be, in the order the places are looked in."""
+    source = SOURCES[model][variant]
+    if models_dir is not None:
+        yield _target(model, variant, models_dir) / source.filename
+    if source.repository is None:
+        yield WHISPER_CACHE / source.filename
+        return
+    from huggingface_hub import constants  # this module of it is light
+
+    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{source.repository.replace('/', '--')}" / "snapshots"
+    for snapshot in sorted(snapshots.glob("*")):
+        yield snapshot / source.filename
+
+
+def _target(model: str, variant: str, models_dir: Path) -> Path:
+    """A variant's folder below the models folder; demucs and whisper keep all theirs in one."""
+    return models_dir / model if model in ("demucs", "whisper") else models_dir / model / variant
+
+
+def _parts(first: Path) -> dict[str, Path | None]:
+    """The files with the numbers themselves that go with a variant's first file; None where one is missing."""
+    folder = first.parent
+    if first.suffix == ".yaml":
+        import yaml
+
+        signatures = yaml.safe_load(first.read_text())["models"]
+        return {signature: next(_of_signature(folder, signature), None) for signature in signatures}
+    if first.suffix != ".json":
+        return {first.name: first}
+    index, whole = folder / "model.safetensors.index.json", folder / "pytorch_model.bin"
+    names = {"model.safetensors"}
+    if index.exists():
+        names = set(json.loads(index.read_text())["weight_map"].values())
+    elif whole.exists():
+        names = {whole.name}
+    return {name: folder / name if (folder / name).exists() else None for name in sorted(names)}
+
+
+def _of_signature(folder: Path, signature: str) -> Iterator[Path]:
+    """Files of one demucs model: its own repositories have .th files, the hub's safetensors."""
+    for pattern in (f"{signature}-*.th", f"{signature}.th", f"{signature}.safetensors"):
+        yield from folder.glob(pattern)
+
+
+def _missing_parts(first: Path) -> list[str]:
+    """What an interrupted download or copy left out."""
+    return [name for name, path in _parts(first).items() if path is None]
+
+
+def _absent(model: str, variant: str, models_dir: Path | None, error: Exception | None) -> str:
+    """One sentence or three: what is missing, where it was looked for, what to do."""
+    source = SOURCES[model][variant]
+    candidates = list(_candidates(model, variant, models_dir))
+    places = [str(path.parent) for path in candidates] or [f"the Hugging Face cache of {source.repository}"]
+    command = f"python -m models.weights pull {model} {variant}"
+    sentence = (
+        f"The weights of {model} {variant} ({source.filename}) are not here and could not be downloaded: looked in "
+        f"{', '.join(places)}. Fetch them where there is a network with: {command}"
+    )
+    half = [f"{path.parent} lacks {', '.join(_missing_parts(path))}" for path in candidates if path.is_file()]
+    if half:
+        sentence += f". An incomplete copy was found: {'; '.join(half)}"
+    if source.gated:
+        sentence += (
+            f". They are gated: accept the licence at https://huggingface.co/{source.repository} and set HF_TOKEN to a "
+            "token from https://huggingface.co/settings/tokens"
+        )
+    return sentence + "."
+
+
+def _wanted(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of model and variant from a mixture of both: a model alone means its default variant."""
+    model = ""
+    for name, following in zip(names, [*names[1:], ""], strict=True):
+        owners = [owner for owner, variants in SOURCES.items() if name in variants]
+        if name in SOURCES:
+            model = name
+            if following not in SOURCES[model]:
+                yield model, REGISTRY[model].default_variant
+        elif owners:
+            yield model if model in owners else owners[0], name
+        else:
+            raise ModelUnavailable(f"{name!r} is neither a model nor a variant; see python -m models.weights list.")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; its exit status."""
+    from config import Config  # this is an entry point, as app.py is
+
+    parser = argparse.ArgumentParser(prog="python -m models.weights", description="Fetch weights ahead.")
+    parser.add_argument("--models-dir", type=Path, default=Config.from_environment().models_dir)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="show which weights are here")
+    commands.add_parser("pull", help="download weights").add_argument("names", nargs="+", metavar="MODEL|VARIANT")
+    options = parser.parse_args(arguments)
+    try:
+        return _list(options.models_dir) if options.command == "list" else _pull(options.names, options.models_dir)
+    except ModelUnavailable as error:
+        print(error.message, file=sys.stderr)
+        return 1
+
+
+def _list(models_dir: Path | None) -> int:
+    """Print every variant with where its weights are."""
+    for model, variants in SOURCES.items():
+        for variant in variants:
+            print(f"{model:10} {variant:16} {find(model, variant, models_dir) or '-'}")
+    return 0
+
+
+def _pull(names: list[str], models_dir: Path | None) -> int:
+    """Fetch what is named, with a bar each."""
+    from tqdm import tqdm
+
+    for model, variant in list(_wanted(names)):
+        with tqdm(total=100, unit="%", desc=f"{model} {variant}") as bar:
+
+            path = fetch(model, variant, models_dir, _show_on(bar))
+            bar.update(100 - bar.n)
+        print(f"{model} {variant}: {path}")
+    return 0
+
+
+def _show_on(bar: Any) -> Report:
+    """A report that moves a tqdm bar of 100."""
+
+    def show(fraction: float, message: str | None = None) -> None:
+        bar.update(int(fraction * 100) - bar.n)
+
+    return show
+
+
+if __name__ == "__main__":
+    sys.exit(main())
