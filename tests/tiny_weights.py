@@ -22,6 +22,14 @@ WHISPER_FILES = {
 }  # fmt: skip
 WORDS = (" love", " you", " more", " tonight")
 SEGMENT_END_SECONDS = 4.0
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'()-"
+GEMMA_SOUND_TOKENS = ["<audio_soft_token>", "<start_of_audio>", "<end_of_audio>", "<image_soft_token>"]
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+    "{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
+    "{% if c.type == 'audio' %}<audio_soft_token>{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}"
+    "<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
 
 
 def build(folder: Path) -> None:
@@ -34,6 +42,8 @@ def build(folder: Path) -> None:
     """
     build_demucs(folder)
     build_whisper(folder)
+    build_musicgen(folder)
+    build_gemma(folder)
 
 
 def build_demucs(folder: Path) -> None:
@@ -72,6 +82,88 @@ def build_whisper(folder: Path) -> None:
         _few_words(model)
         state = {key: value.half() for key, value in model.state_dict().items()}
         _write(target / name, {"dims": vars(sizes), "model_state_dict": state})
+
+
+def build_musicgen(folder: Path) -> None:
+    """Write MusicGen folders: a text encoder, a decoder over four code books and an audio decoder, each tiny."""
+    import torch
+    from transformers import (
+        EncodecConfig,
+        MusicgenConfig,
+        MusicgenForConditionalGeneration,
+        MusicgenMelodyConfig,
+        MusicgenMelodyForConditionalGeneration,
+        T5Config,
+    )
+
+    text = T5Config(vocab_size=64, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    sound = EncodecConfig(
+        sampling_rate=32000, audio_channels=1, num_filters=4, upsampling_ratios=[8, 5, 4, 4], codebook_size=2048,
+        codebook_dim=8, hidden_size=8, num_lstm_layers=1, target_bandwidths=[2.2], use_causal_conv=False,
+    )  # fmt: skip
+    decoder = {"num_hidden_layers": 1, "ffn_dim": 32, "num_attention_heads": 2, "hidden_size": 16, "num_codebooks": 4}
+    parts = {"text_encoder": text.to_dict(), "audio_encoder": sound.to_dict(), "decoder": decoder}
+    for variant in ("small", "medium", "large", "melody"):
+        target = folder / "musicgen" / variant
+        if (target / "model.safetensors").exists():
+            continue
+        torch.manual_seed(SEED)
+        melody = variant == "melody"
+        model: Any = (
+            MusicgenMelodyForConditionalGeneration(MusicgenMelodyConfig(**parts)) if melody
+            else MusicgenForConditionalGeneration(MusicgenConfig(**parts))
+        )  # fmt: skip
+        start = model.config.decoder.vocab_size  # one beyond the code book: no code yet
+        model.generation_config.update(
+            decoder_start_token_id=start, pad_token_id=start, bos_token_id=start, do_sample=True, guidance_scale=3.0,
+            max_length=1503,
+        )  # fmt: skip
+        _letters().save_pretrained(target)
+        model.save_pretrained(target)
+
+
+def build_gemma(folder: Path) -> None:
+    """Write Gemma folders: Gemma 2 for the variants that read, Gemma 3n for those that also hear."""
+    import torch
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    for variant in ("gemma-2-2b-it", "gemma-2-9b-it", "gemma-2-27b-it"):
+        target = folder / "gemma_3n" / variant
+        if (target / "model.safetensors").exists():
+            continue
+        torch.manual_seed(SEED)
+        tokenizer = _chat_tokenizer()
+        config = Gemma2Config(
+            vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, head_dim=8, max_position_embeddings=8192, sliding_window=4096,
+            pad_token_id=0, eos_token_id=1, bos_token_id=2,
+        )  # fmt: skip
+        tokenizer.save_pretrained(target)
+        Gemma2ForCausalLM(config).save_pretrained(target)
+
+
+def _letters() -> Any:
+    """A T5 tokenizer that knows letters."""
+    from transformers import T5Tokenizer
+
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    return T5Tokenizer(vocab=special + [(letter, -3.0) for letter in LETTERS], extra_ids=0)
+
+
+def _chat_tokenizer() -> Any:
+    """A tokenizer that knows letters, with Gemma's turns as its chat template."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", *GEMMA_SOUND_TOKENS]
+    vocabulary = {token: index for index, token in enumerate([*special, *LETTERS, *LETTERS.upper(), "\n", " "])}
+    letters = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    letters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    letters.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=letters, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", unk_token="<unk>",
+        additional_special_tokens=special[4:], chat_template=CHAT_TEMPLATE,
+    )  # fmt: skip
 
 
 def _demucs_model(variant: str, index: int) -> Any:
