@@ -1,4 +1,4 @@
-"""Timed words and the lyric lines they make.
+"""Lyric lines: where to break timed words.
 
 A line starts when its first word is sung and ends when its last one does; nothing here spreads words over time.
 """
@@ -7,46 +7,17 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby, pairwise
-from pathlib import Path
-from typing import Annotated
+from itertools import groupby
 
-from pydantic import BaseModel, Field, ValidationError
+from models.words import Word
 
-from errors import InvalidInput
-
-MIN_WORD_SECONDS = 0.04  # shorter ones cannot be seen or scored; a transcriber's zero-length words get this much
 PAUSE_SECONDS = 0.6  # a breath: as good a place to break as the end of a segment with its full stop
 LONG_PAUSE_SECONDS = 1.0  # always ends a line
 BREAK_COST = 1.5  # of a line break where nothing asks for one, in units of a line that is empty
 TOO_LONG_COST = 100.0  # of each column over the limit
-LINE_BREAKS = "\t\n\v\f\r\x85\u2028\u2029"
 STOPS, COMMAS = ".!?…。！？", ",;:—、，；："
-
-
-@dataclass(frozen=True)
-class Word:
-    """One sung word.
-
-    Attributes
-    ----------
-    text : str
-        With the space before it where it has one, as transcribers write words: joined they make the line.
-    start, end : float
-        In seconds.
-    probability : float or None
-        0..1, how sure the transcriber was.
-    segment : int
-        Which segment of the transcription it came from.
-    """
-
-    text: str
-    start: float
-    end: float
-    probability: float | None = None
-    segment: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,103 +46,6 @@ class Line:
         """Mean probability of the words, 0..1; None when the transcriber gave none."""
         known = [word.probability for word in self.words if word.probability is not None]
         return sum(known) / len(known) if known else None
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was heard.
-
-    Attributes
-    ----------
-    words : list of Word
-        In order of time, without overlap, each at least MIN_WORD_SECONDS long.
-    language : str or None
-        As the transcriber names it, "en".
-    aligned : bool
-        Whether the words were given by the user and only timed: then each segment is one of their lines.
-    """
-
-    words: list[Word]
-    language: str | None
-    aligned: bool
-
-
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class _Heard(BaseModel):
-    word: str
-    start: Seconds
-    end: Seconds
-    probability: float | None = None
-
-
-class _Segment(BaseModel):
-    start: Seconds
-    end: Seconds
-    text: str
-    words: list[_Heard] = []
-
-
-class _Transcription(BaseModel):
-    segments: list[_Segment]
-    language: str | None = None
-    aligned: bool = False
-
-
-def read(path: Path) -> Transcript:
-    """The words of a transcription file, in the JSON of `whisper`.
-
-    A segment without word times stays whole, as one long word: its words are not guessed at.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Transcript
-
-    Raises
-    ------
-    InvalidInput
-        When the file is not a transcription.
-    """
-    try:
-        heard = _Transcription.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise InvalidInput(f"{path.name} is not a transcription.", details=str(error)) from error
-    words = [
-        Word(clean(word.word), word.start, word.end, word.probability, number)
-        for number, segment in enumerate(heard.segments)
-        for word in segment.words or [_Heard(word=segment.text, start=segment.start, end=segment.end)]
-    ]
-    return Transcript(tidy(word for word in words if word.text.strip()), heard.language, heard.aligned)
-
-
-def clean(text: str) -> str:
-    """The text on one line, without control characters (NUL would end an ID3 text); joiners stay."""
-    spaced = "".join(" " if c in LINE_BREAKS else c for c in text)
-    return "".join(c for c in spaced if unicodedata.category(c) != "Cc")
-
-
-def tidy(words: Iterable[Word]) -> list[Word]:
-    """The words in order of time, none overlapping the next, none shorter than MIN_WORD_SECONDS.
-
-    Parameters
-    ----------
-    words : iterable of Word
-        In the order they are sung.
-
-    Returns
-    -------
-    list of Word
-    """
-    placed: list[Word] = []
-    for word in words:
-        start = max(word.start, placed[-1].start + MIN_WORD_SECONDS) if placed else word.start
-        placed.append(replace(word, start=start, end=max(word.end, start + MIN_WORD_SECONDS)))
-    return [replace(word, end=min(word.end, after.start)) for word, after in pairwise(placed)] + placed[-1:]
 
 
 def by_segment(words: Iterable[Word]) -> list[Line]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from models.lines import MIN_WORD_SECONDS, Word, tidy
 from models.singing import HOP, LAG, SAMPLE_RATE
+from models.words import MIN_WORD_SECONDS, Word, tidy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 REACH_SECONDS = 0.12  # how far a word may be moved; about a transcriber's error, well under a syllable
 NEIGHBOURHOOD_SECONDS = 2.0  # an onset's strength counts against the strongest one around it
 WEAKEST = 0.1  # of that strongest one
-STAY_COST = 1.0
+WEAKNESS_COST = STAY_COST = 2.0  # of an onset without strength, of none; in units of the cost of REACH_SECONDS
 
 
 def peaks(onset: np.ndarray) -> tuple[list[float], list[float]]:
@@ -49,8 +49,8 @@ def snap(words: Sequence[Word], times: Sequence[float], strengths: Sequence[floa
     """Start each word at an onset of the voice near it, or leave it where it is.
 
     Over all words the cheapest choice that keeps their order: an onset costs the square of its distance (1 at
-    REACH_SECONDS) and what it lacks of full strength, staying costs STAY_COST. No two words share an onset. Ends stay,
-    unless the next word now begins before.
+    REACH_SECONDS) and WEAKNESS_COST times what it lacks of full strength, staying costs STAY_COST. No two words share
+    an onset. Ends stay, unless the next word now begins before.
 
     Parameters
     ----------
@@ -82,10 +82,11 @@ def snap(words: Sequence[Word], times: Sequence[float], strengths: Sequence[floa
 
 def _candidates(word: Word, times: Sequence[float], strengths: Sequence[float]) -> list[tuple[float, float]]:
     """(start, cost) of staying and of every onset in reach."""
-    first, stop = bisect_left(times, word.start - REACH_SECONDS), bisect_right(times, word.start + REACH_SECONDS)
-    return [(word.start, STAY_COST)] + [
-        (times[i], ((times[i] - word.start) / REACH_SECONDS) ** 2 + 1 - strengths[i]) for i in range(first, stop)
-    ]
+    found = [(word.start, STAY_COST)]
+    for i in range(bisect_left(times, word.start - REACH_SECONDS), bisect_right(times, word.start + REACH_SECONDS)):
+        shift = (times[i] - word.start) / REACH_SECONDS
+        found.append((times[i], shift**2 + WEAKNESS_COST * (1 - strengths[i])))
+    return found
 
 
 def _best_way(row: list[tuple[float, float, int]], start: float) -> tuple[float, int]:

@@ -1,4 +1,4 @@
-"""What the vocal stem tells about the words: when something begins, at which pitch it is sung.
+"""What the vocal stem tells about the words: where it sounds, when something begins, at which pitch it is sung.
 
 The stem is read once, block by block; of an hour 3 MB are kept.
 """
@@ -12,8 +12,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models import audio
-from models.lines import Word
+from models import audio, voice
+from models.voice import Loudness, Passage
+from models.words import Word
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +26,13 @@ FRAME = 1024  # samples; two periods of the lowest note must fit
 WINDOW = 512  # samples of the frame that the onset spectrum sees
 MEL_BANDS = 40
 LAG = 2  # hops between the spectra that are compared
-LOUDNESS = 10.0  # spectra are compared as log(1 + LOUDNESS x magnitude), about as ears do
+COMPRESSION = 1000.0  # spectra are compared as log(1 + COMPRESSION x magnitude / loud level): soft consonants count
 LOWEST_HZ, HIGHEST_HZ = 65.4, 1046.5  # C2 to C6
 PITCH_STEP = 0.25  # semitones
 LEAP_OCTAVES_PER_SECOND = 100.0  # lets a singer leap two octaves in one hop; librosa's 36 make leaps octave errors
 MIN_VOICED_FRAMES, MIN_VOICED_SHARE = 3, 0.25  # of a word, or it has no pitch
 C4_HZ = 261.6256
+MIN_REST_SECONDS = 0.3  # a shorter silence may be a consonant within a word
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Singing:
         return round(float(12 * np.log2(np.median(sung) / C4_HZ)))
 
 
-def listen(vocals: Path, words: Sequence[Word], report: Callable[[float], None]) -> Singing:
+def listen(vocals: Path, loudness: Loudness, words: Sequence[Word], report: Callable[[float], None]) -> Singing:
     """Measure onsets over the whole stem and pitch around the words.
 
     Onsets are the spectral flux of a log mel spectrogram against the neighbourhood of its past (Böck and Widmer,
@@ -70,6 +72,8 @@ def listen(vocals: Path, words: Sequence[Word], report: Callable[[float], None])
     ----------
     vocals : Path
         The vocal stem.
+    loudness : Loudness
+        Of that stem.
     words : sequence of Word
         Tidy; pitch is measured only in blocks that have one.
     report : callable
@@ -86,12 +90,12 @@ def listen(vocals: Path, words: Sequence[Word], report: Callable[[float], None])
     """
     import numpy as np
 
-    total = max(audio.probe(vocals).duration_seconds, 1.0)
+    total, gain = max(loudness.duration_seconds, 1.0), COMPRESSION / 10 ** (_loud_db(loudness) / 20)
     onset, pitch = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     past = np.zeros((MEL_BANDS, LAG), np.float32)
     starts, ends, done = [word.start for word in words], [word.end for word in words], 0.0
     for block in _overlapping(audio.decode(vocals, sample_rate=SAMPLE_RATE, channels=1)):
-        strength, past = _flux(block, past)
+        strength, past = _flux(block, past, gain)
         seconds = len(strength) * HOP / SAMPLE_RATE
         has_words = bisect_left(starts, done + seconds) > bisect_right(ends, done)
         onset.append(strength)
@@ -99,6 +103,41 @@ def listen(vocals: Path, words: Sequence[Word], report: Callable[[float], None])
         done += seconds
         report(min(done / total, 1.0))
     return Singing(np.concatenate(onset), np.concatenate(pitch))
+
+
+def sounding(loudness: Loudness) -> list[Passage]:
+    """Find where the voice sounds, to the frame, unlike the padded passages that a transcriber is shown.
+
+    Parameters
+    ----------
+    loudness : Loudness
+        Of the vocal stem.
+
+    Returns
+    -------
+    list of (float, float)
+        Start and end in seconds, ascending, at least MIN_REST_SECONDS apart.
+    """
+    import numpy as np
+
+    levels = loudness.levels
+    if not len(levels):
+        return []
+    gate = max(voice.FLOOR_DB, _loud_db(loudness) + voice.CLOSE_DB)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], levels >= gate, [False]]).astype(np.int8)))
+    starts, ends = edges[::2] / voice.FRAMES_PER_SECOND, edges[1::2] / voice.FRAMES_PER_SECOND
+    rests = starts[1:] - ends[:-1] >= MIN_REST_SECONDS
+    some = [True] if len(starts) else []
+    starts, ends = starts[np.concatenate([some, rests]).astype(bool)], ends[np.concatenate([rests, some]).astype(bool)]
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+def _loud_db(loudness: Loudness) -> float:
+    """The level that is exceeded for LOUD_SECONDS in all."""
+    import numpy as np
+
+    rank = min(round(voice.LOUD_SECONDS * voice.FRAMES_PER_SECOND), len(loudness.levels))
+    return float(np.partition(loudness.levels, -rank)[-rank]) if rank else voice.SILENCE_DB
 
 
 def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -115,7 +154,7 @@ def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             kept = kept[pairs * PITCH_HOP :]
 
 
-def _flux(block: np.ndarray, past: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _flux(block: np.ndarray, past: np.ndarray, gain: float) -> tuple[np.ndarray, np.ndarray]:
     """How much each frame's spectrum rose over the one LAG before, and the last LAG spectra for the next block."""
     import numpy as np
     from librosa.feature import melspectrogram
@@ -125,7 +164,7 @@ def _flux(block: np.ndarray, past: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y=block, sr=SAMPLE_RATE, n_fft=FRAME, win_length=WINDOW, hop_length=HOP, center=False, n_mels=MEL_BANDS,
         power=1.0,
     )
-    spectra = np.concatenate([past, np.log1p(LOUDNESS * power)], axis=1)
+    spectra = np.concatenate([past, np.log1p(gain * power)], axis=1)
     # A vibrato moves a partial to the next band and back; compared with its neighbourhood it is no onset.
     before = maximum_filter1d(spectra[:, :-LAG], 3, axis=0)
     rise = np.maximum(spectra[:, LAG:] - before, 0.0).mean(axis=0)

@@ -15,7 +15,7 @@ LYRICS = 1  # SYLT's content type
 
 def write(
     path: Path, *, title: str, artist: str, language: str | None = None, lines: Sequence[Line] = (),
-    lyrics: str | None = None,
+    text: str | None = None,
 ) -> None:
     """Replace the ID3 tags of an MP3 file.
 
@@ -32,8 +32,8 @@ def write(
         ISO 639-1.
     lines : sequence of Line
         None give no lyric frames.
-    lyrics : str, optional
-        The text for USLT when it is not just the lines, such as one with verses apart.
+    text : str, optional
+        For USLT when it is not just the lines, such as one with verses apart.
     """
     from mutagen.id3 import ID3, SYLT, TIT2, TLAN, TPE1, USLT
     from mutagen.id3 import delete as delete_tags
@@ -44,8 +44,8 @@ def write(
         if value:
             tags.add(frame(encoding=UTF16, text=[value]))
     if lines:
-        text = lyrics or "\n".join(line.text for line in lines)
-        tags.add(USLT(encoding=UTF16, lang=code, desc="", text=text))
+        plain = text or "\n".join(line.text for line in lines)
+        tags.add(USLT(encoding=UTF16, lang=code, desc="", text=plain))
         tags.add(SYLT(encoding=UTF16, lang=code, format=MILLISECONDS, type=LYRICS, desc="", text=_timed(lines)))
     tags.save(path, v1=0, v2_version=3)
 

@@ -6,7 +6,8 @@ import av
 import pytest
 
 from models import ass
-from models.lines import Line, Word
+from models.lines import Line
+from models.words import Word
 
 LINES = [
     Line((Word(" Hello", 0.4, 0.9), Word(" you", 1.1, 1.504))),

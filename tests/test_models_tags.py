@@ -8,7 +8,8 @@ from whisper.tokenizer import LANGUAGES
 
 from models import audio, tags
 from models.languages import iso639_2
-from models.lines import Line, Word
+from models.lines import Line
+from models.words import Word
 
 LINES = [
     Line((Word(" Über", 1.0, 1.5), Word(" allen", 1.5, 2.0345))),
@@ -59,7 +60,7 @@ def test_old_tags_are_gone_and_empty_ones_left_out(mp3):
 
 
 def test_given_lyrics_keep_their_verses(mp3):
-    tags.write(mp3, title="t", artist="a", lines=LINES, lyrics="Über allen\n\nist 静かに")
+    tags.write(mp3, title="t", artist="a", lines=LINES, text="Über allen\n\nist 静かに")
     assert ID3(mp3)["USLT::und"].text == "Über allen\n\nist 静かに"
 
 

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 
 from models import ultrastar
-from models.lines import Line, Word
+from models.lines import Line
+from models.words import Word
 
 LINES = [
     Line((Word(" Hello", 12.3456, 12.8), Word(" you", 12.8, 12.81), Word(" two", 12.84, 14.0))),
