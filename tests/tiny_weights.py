@@ -156,7 +156,8 @@ def _chat_tokenizer() -> Any:
     from transformers import PreTrainedTokenizerFast
 
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", *GEMMA_SOUND_TOKENS]
-    vocabulary = {token: index for index, token in enumerate([*special, *LETTERS, *LETTERS.upper(), "\n", " "])}
+    tokens = dict.fromkeys([*special, *LETTERS, *LETTERS.upper(), "\n", " "])
+    vocabulary = {token: index for index, token in enumerate(tokens)}
     letters = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     letters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     letters.decoder = decoders.Fuse()
