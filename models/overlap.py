@@ -190,8 +190,9 @@ def _lanes(models: list[Any], weights: list[list[float]], length: int, shifts: i
 def _draw_as_in_forward(model: Any, times: int) -> None:
     """Draw what the library's forward passes draw between two shifts, so that the same seed gives the same shifts."""
     transformer = getattr(model, "crosstransformer", None)
-    for _ in range(times if transformer is not None else 0):
-        random.randrange(transformer.sin_random_shift + 1)
+    if transformer is not None:
+        for _ in range(times):
+            random.randrange(transformer.sin_random_shift + 1)
 
 
 def _call(model: Any, window: torch.Tensor, offset: int, length: int) -> torch.Tensor:
