@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from flask.testing import FlaskClient
+from flask_openapi3 import OpenAPI
 
 from config import Config
 from jobs.store import JobStore
 from storage.database import Database
-from tests import tiny_weights
+from tests import render, tiny_weights
 from tests.serving import RedisServer, Server
 
 
@@ -57,3 +61,34 @@ def redis_url(redis_server: RedisServer) -> str:
     """An empty database of that Redis."""
     redis_server.empty()
     return redis_server.url
+
+
+@pytest.fixture
+def app(config: Config) -> Iterator[OpenAPI]:
+    """The web process's app in this process: real database and queue, no workers."""
+    from app import create_app
+
+    made = create_app(config)
+    yield made
+    made.extensions["studio"].jobs.queue.close()
+    made.extensions["studio"].store.database.close()
+
+
+@pytest.fixture
+def client(app: OpenAPI) -> FlaskClient:
+    """Sends requests to that app."""
+    return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds of an A major chord."""
+    time = np.arange(3 * render.RATE) / render.RATE
+    chord = sum(np.sin(2 * np.pi * frequency * time) for frequency in (220.0, 277.18, 329.63)) / 4
+    return render.save(tmp_path_factory.mktemp("tone") / "Dusk - River.wav", np.stack([chord, chord]).astype("f4"))
+
+
+@pytest.fixture(scope="session")
+def finished(server: Server, tone: Path) -> dict[str, Any]:
+    """What the service answered for a song that went through the pipeline while the client waited."""
+    return server.upload(tone, auto_process="true", wait="true", transcription_model_variant="tiny")
