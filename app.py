@@ -4,18 +4,23 @@ Read from the top, a script's first act is to patch the standard library for its
 that would keep the blocking versions.
 """
 
+import sys
+
 import async_mode
 from config import Config
+from errors import InvalidInput
 
 if __name__ == "__main__":
-    CONFIG = Config.from_environment()
+    try:
+        CONFIG = Config.from_environment()
+    except InvalidInput as error:
+        sys.exit(error.message)
     async_mode.patch(CONFIG.async_mode)
 
 import logging
 import re
 import signal
 import socket
-import sys
 import threading
 import time
 import uuid

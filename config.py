@@ -3,20 +3,27 @@
 `python config.py` prints the table that the README shows.
 """
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
+from async_mode import MODES
 from errors import InvalidInput
 
 MEBIBYTE = 1024 * 1024
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-def _knob(default: Any, unit: str, what: str) -> Any:
-    """One field with its unit and its line of explanation."""
-    return field(default=default, metadata={"unit": unit, "what": what})
+def _knob(
+    default: Any, unit: str, what: str, *, least: float = -math.inf, most: float = math.inf, choices: Sequence[str] = ()
+) -> Any:
+    """One field with its unit, its line of explanation, and what it may be."""
+    metadata = {"unit": unit, "what": what, "least": least, "most": most, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Config:
     """All settings. A field's environment variable is its name in capitals."""
 
     host: str = _knob("127.0.0.1", "address", "Where the web process listens; 0.0.0.0 for every interface.")
-    port: int = _knob(5000, "port", "TCP port of the web process; 8000 is usual in production.")
+    port: int = _knob(5000, "port", "TCP port of the web process; 8000 is usual in production.", least=1, most=65535)
     upload_folder: Path = _knob(Path("uploads"), "folder", "Where uploaded songs are kept.")
     output_folder: Path = _knob(Path("outputs"), "folder", "Where results are kept.")
     database_url: str = _knob(
@@ -36,20 +43,31 @@ class Config:
     models_dir: Path | None = _knob(None, "folder", "Weights fetched ahead; looked in before the libraries' caches.")
     device: str = _knob("auto", "device", "auto, cpu, cuda, cuda:1, mps: where models run.")
     require_gpu: bool = _knob(False, "true/false", "Refuse heavy work (503) on a machine without a GPU.")
-    async_mode: str = _knob("eventlet", "name", "Server of the web process: eventlet, gevent or threading.")
-    max_content_length: int = _knob(100 * MEBIBYTE, "bytes", "Largest upload that is accepted.")
+    async_mode: str = _knob(
+        "eventlet", "name", "Server of the web process: eventlet, gevent or threading.", choices=MODES
+    )
+    max_content_length: int = _knob(100 * MEBIBYTE, "bytes", "Largest upload that is accepted.", least=1)
     cors_origins: str = _knob("*", "origins", "Origins that may call from a browser, separated by commas.")
-    log_format: str = _knob("text", "text/json", "Log lines for people or for machines.")
-    log_level: str = _knob("INFO", "level", "DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = _knob("text", "text/json", "Log lines for people or for machines.", choices=("text", "json"))
+    log_level: str = _knob("INFO", "level", "DEBUG, INFO, WARNING or ERROR.", choices=LEVELS)
     start_workers: bool = _knob(True, "true/false", "Whether python app.py starts worker processes itself.")
     model_memory_reserve: int = _knob(
-        1024 * MEBIBYTE, "bytes", "Device memory kept free; models not used lately leave when less would be left."
+        1024 * MEBIBYTE, "bytes", "Device memory kept free; models not used lately leave when less would be left.",
+        least=0,
+    )  # fmt: skip
+    heartbeat_seconds: float = _knob(2.0, "seconds", "How often a worker says that it lives.", least=0.01)
+    silence_seconds: float = _knob(
+        15.0, "seconds", "A worker silent for so long is given up and its job queued again.", least=0.01
     )
-    heartbeat_seconds: float = _knob(2.0, "seconds", "How often a worker says that it lives.")
-    silence_seconds: float = _knob(15.0, "seconds", "A worker silent for so long is given up and its job queued again.")
-    max_attempts: int = _knob(3, "count", "How often a job is started before its worker's death is its failure.")
-    cancel_seconds: float = _knob(10.0, "seconds", "A cancelled job that does not stop by then loses its process.")
-    drain_seconds: float = _knob(20.0, "seconds", "Time running jobs get at shutdown before they are put back.")
+    max_attempts: int = _knob(
+        3, "count", "How often a job is started before its worker's death is its failure.", least=1
+    )
+    cancel_seconds: float = _knob(
+        10.0, "seconds", "A cancelled job that does not stop by then loses its process.", least=0
+    )
+    drain_seconds: float = _knob(
+        20.0, "seconds", "Time running jobs get at shutdown before they are put back.", least=0
+    )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Config":
@@ -63,7 +81,7 @@ class Config:
         Raises
         ------
         InvalidInput
-            When a variable does not parse; names it and what it takes.
+            When a variable does not parse or is out of range; names it and what it takes.
         """
         if environ is None:
             from dotenv import dotenv_values
@@ -93,15 +111,23 @@ class Config:
 
 def _parse(knob: Field[Any], text: str) -> Any:
     """The value of a knob from its text."""
-    kind: Any = knob.type
-    if get_args(kind):
-        kind = get_args(kind)[0]
+    given, limits = f"{knob.name.upper()}={text!r}", knob.metadata
     try:
-        if kind is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.strip().lower()]
-        return kind(text)
+        value = _convert(knob, text)
     except (KeyError, ValueError) as error:
-        raise InvalidInput(f"{knob.name.upper()}={text!r} is not a {knob.metadata['unit']} value.") from error
+        wanted = f"one of {', '.join(limits['choices'])}" if limits["choices"] else f"a {limits['unit']} value"
+        raise InvalidInput(f"{given} is not {wanted}.") from error
+    if isinstance(value, int | float) and not limits["least"] <= value <= limits["most"]:
+        raise InvalidInput(f"{given} is not between {limits['least']} and {limits['most']} ({limits['unit']}).")
+    return value
+
+
+def _convert(knob: Field[Any], text: str) -> Any:
+    """A text as the knob's type; choices in any case."""
+    if knob.metadata["choices"]:
+        return {choice.lower(): choice for choice in knob.metadata["choices"]}[text.strip().lower()]
+    kind: Any = (get_args(knob.type) or (knob.type,))[0]
+    return BOOLEANS[text.strip().lower()] if kind is bool else kind(text)
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import models
 from config import Config
-from errors import Cancelled, JobFailed, ModelUnavailable, StorageFull, StudioError
+from errors import Cancelled, InvalidInput, JobFailed, ModelUnavailable, StorageFull, StudioError
 from jobs import pipeline
 from jobs.emitter import redis_publisher
 from jobs.queue import NAMES, Queue
@@ -229,7 +229,10 @@ def main() -> None:
     parser.add_argument("--id", default=None)
     parser.add_argument("--supervised", action="store_true", help="end when standard input closes")
     options = parser.parse_args()
-    config = Config.from_environment()
+    try:
+        config = Config.from_environment()
+    except InvalidInput as error:
+        sys.exit(error.message)
     configure_logging(config.log_format, config.log_level)
     worker = Worker(config, options.queue, options.id or new_worker_id(), options.device_index)
     for name in ("SIGTERM", "SIGINT"):
