@@ -15,7 +15,7 @@ ROOMS = {  # what each room may import of ours
     "errors": set(),
     "logs": set(),
     "async_mode": set(),
-    "config": {"errors"},
+    "config": {"errors", "async_mode"},
     "models": {"models", "errors"},
     "storage": {"storage", "errors"},
     "jobs": {"jobs", "models", "storage", "errors", "logs", "config"},

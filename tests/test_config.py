@@ -1,0 +1,131 @@
+"""Settings: every knob parses, says what is wrong with it, and stands in the README."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import config
+from config import Config
+from errors import InvalidInput
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS_RELY_ON = {
+    "HOST": "127.0.0.1", "PORT": 5000, "UPLOAD_FOLDER": Path("uploads"), "OUTPUT_FOLDER": Path("outputs"),
+    "DATABASE_URL": "", "REDIS_URL": "", "MODELS_DIR": None, "DEVICE": "auto", "REQUIRE_GPU": False,
+    "ASYNC_MODE": "eventlet", "MAX_CONTENT_LENGTH": 100 * 1024 * 1024, "LOG_FORMAT": "text",
+}  # fmt: skip
+
+
+def test_defaults_and_names_that_scripts_rely_on() -> None:
+    settings = Config.from_environment({})
+    assert {name: getattr(settings, name.lower()) for name in SCRIPTS_RELY_ON} == SCRIPTS_RELY_ON
+    assert settings == Config()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("PORT", "8000", 8000),
+        ("HOST", "0.0.0.0", "0.0.0.0"),
+        ("UPLOAD_FOLDER", "/data/песме и друго", Path("/data/песме и друго")),
+        ("MODELS_DIR", "weights", Path("weights")),
+        ("REQUIRE_GPU", "true", True),
+        ("REQUIRE_GPU", "1", True),
+        ("REQUIRE_GPU", "Yes", True),
+        ("REQUIRE_GPU", "false", False),
+        ("START_WORKERS", "0", False),
+        ("START_WORKERS", "no", False),
+        ("SILENCE_SECONDS", "1.5", 1.5),
+        ("MAX_CONTENT_LENGTH", "1", 1),
+        ("ASYNC_MODE", "gevent", "gevent"),
+        ("LOG_FORMAT", "json", "json"),
+        ("LOG_LEVEL", "debug", "DEBUG"),
+        ("PORT", "", 5000),
+        ("MODELS_DIR", "", None),
+    ],
+)
+def test_a_variable_sets_its_knob_and_an_empty_one_does_not(name: str, text: str, value: Any) -> None:
+    settings = Config.from_environment({name: text})
+    assert settings == dataclasses.replace(Config(), **{name.lower(): value})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PORT", "http"), ("PORT", "5000.5"), ("PORT", "-1"), ("PORT", "65536"),
+        ("REQUIRE_GPU", "maybe"), ("START_WORKERS", "2"),
+        ("MAX_CONTENT_LENGTH", "100 MB"), ("MAX_CONTENT_LENGTH", "0"), ("MODEL_MEMORY_RESERVE", "-1"),
+        ("MAX_ATTEMPTS", "0"), ("SILENCE_SECONDS", "soon"), ("SILENCE_SECONDS", "nan"), ("HEARTBEAT_SECONDS", "0"),
+        ("HEARTBEAT_SECONDS", "-2"), ("CANCEL_SECONDS", "-1"), ("DRAIN_SECONDS", "-0.5"),
+        ("ASYNC_MODE", "twisted"), ("LOG_FORMAT", "xml"), ("LOG_LEVEL", "loud"),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_refused_with_its_variable(name: str, text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Config.from_environment({name: text})
+    assert caught.value.message.startswith(f"{name}={text!r} ")
+
+
+@pytest.mark.parametrize("command", [["app.py"], ["-m", "jobs.worker"]])
+def test_the_service_says_what_is_wrong_and_ends(command: list[str]) -> None:
+    environment = os.environ | {"PORT": "http"}
+    ran = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True,
+                         timeout=60, check=False)  # fmt: skip
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("PORT='http' ")
+    assert "Traceback" not in ran.stderr
+
+
+def test_the_file_env_is_read_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text('PORT=6001\nHOST="0.0.0.0"  # everywhere\nLOG_FORMAT=\nDEVICE=cuda:1\nOTHER\n')
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOST", "LOG_FORMAT", "DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PORT", "6002")
+    settings = Config.from_environment()
+    assert (settings.port, settings.host, settings.log_format, settings.device) == (6002, "0.0.0.0", "text", "cuda:1")
+
+
+def test_a_child_process_gets_the_same_settings() -> None:
+    changed = Config(
+        host="::1", port=1, upload_folder=Path("a b"), output_folder=Path("/o"), database_url="sqlite://",
+        redis_url="redis://h", models_dir=Path("m"), device="mps", require_gpu=True, async_mode="threading",
+        max_content_length=5, cors_origins="http://a", log_format="json", log_level="ERROR", start_workers=False,
+        model_memory_reserve=0, heartbeat_seconds=0.25, silence_seconds=0.5, max_attempts=9, cancel_seconds=0.75,
+        drain_seconds=7.0,
+    )  # fmt: skip
+    unchanged = [k.name for k in dataclasses.fields(Config) if getattr(changed, k.name) == k.default]
+    assert not unchanged, "give these a value of their own above"
+    for settings in (changed, Config()):
+        assert Config.from_environment(settings.environment()) == settings
+
+
+def test_settings_do_not_change_once_read() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().port = 1  # type: ignore[misc]
+
+
+def test_the_database_is_a_file_beside_the_results_unless_named() -> None:
+    assert Config(output_folder=Path("/data/out")).database == "sqlite:////data/out/studio.db"
+    assert Config(output_folder=Path("out")).database == f"sqlite:///{Path('out').absolute().as_posix()}/studio.db"
+    assert Config(database_url="postgresql://h/d").database == "postgresql://h/d"
+
+
+def test_every_knob_has_its_unit_and_one_line_of_explanation() -> None:
+    for knob in dataclasses.fields(Config):
+        assert knob.metadata["unit"], knob.name
+        assert re.fullmatch(r"[A-Za-z].{15,}\.", knob.metadata["what"]), knob.name
+
+
+def test_the_readme_shows_the_table() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- settings: python config\.py -->\n(.*?)\n<!-- /settings -->", readme, re.DOTALL)
+    assert found is not None
+    assert found[1] == config.table()
+    assert config.table().count("\n") == len(dataclasses.fields(Config)) + 1
