@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, jsonify
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from errors import (
     Conflict,
@@ -21,6 +21,8 @@ from errors import (
     UnsupportedAudio,
 )
 from logs import request_id
+from routes.context import studio
+from routes.requests import MAX_BODY_BYTES
 
 STATUS: dict[type[StudioError], int] = {
     StudioError: 500,
@@ -115,11 +117,18 @@ def _studio_error(error: StudioError) -> Response:
 def _http_error(error: HTTPException) -> Response:
     """Flask's and Werkzeug's own errors; their headers (Allow, Retry-After) are kept."""
     status = error.code or 500
-    response = answer(error.description or error.name, CODES.get(status, error.name.lower().replace(" ", "_")), status)
+    response = answer(_sentence(error), CODES.get(status, error.name.lower().replace(" ", "_")), status)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
     return response
+
+
+def _sentence(error: HTTPException) -> str:
+    """What a person can do about it."""
+    if isinstance(error, RequestEntityTooLarge):
+        return f"Too large: an upload may have {studio().max_upload_bytes} bytes, any other body {MAX_BODY_BYTES}."
+    return error.description or error.name
 
 
 def _unknown_error(error: Exception) -> Response:
