@@ -3,7 +3,7 @@
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from flask import Response, jsonify, request
 from flask_openapi3 import APIBlueprint, FileStorage, Tag
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import RequestEntityTooLarge
 
 import models
-from errors import InvalidInput, UnsupportedAudio
+from errors import InvalidInput, NotFound, UnsupportedAudio
 from jobs import pipeline
 from jobs.song_status import files, song_status
 from jobs.store import COMPLETED, Job, NewJob
@@ -75,14 +75,14 @@ RESPONSES: ResponseDict = {200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswe
 @bp.post("/upload", responses=RESPONSES)
 def upload(query: UploadOptions, form: UploadForm) -> tuple[Response, int]:
     """Upload a song; with auto_process=true it is separated, transcribed and made into a karaoke package."""
-    return _upload(_merge(query, form), form.file)
+    return _upload(_merge(query, form))
 
 
 @bp.post("/upload/<model_name>", responses={**RESPONSES, 404: ErrorAnswer})
 def upload_for_model(path: ModelPath, query: UploadOptions, form: UploadForm) -> tuple[Response, int]:
     """Upload a song for one model."""
     models.spec(path.model_name)
-    return _upload(_merge(query, form).model_copy(update={"model": path.model_name}), form.file)
+    return _upload(_merge(query, form).model_copy(update={"model": path.model_name}))
 
 
 def _merge(query: UploadOptions, form: UploadForm) -> UploadOptions:
@@ -91,13 +91,11 @@ def _merge(query: UploadOptions, form: UploadForm) -> UploadOptions:
     return UploadOptions(**(query.model_dump(exclude_none=True) | given))
 
 
-def _upload(options: UploadOptions, uploaded: FileStorage) -> tuple[Response, int]:
+def _upload(options: UploadOptions) -> tuple[Response, int]:
     """Take the song in and start what was wished."""
-    if len(request.files.getlist("file")) > 1:
-        raise InvalidInput("file: send one file a request; there were several.", details={"field": "file"})
     file_id = str(uuid.uuid4())
     first = _first_job(file_id, options)  # bad options are found before the song is kept
-    song = take_in(file_id, uploaded)
+    song = take_in(file_id)
     answer = {k: getattr(song, k) for k in UploadAnswer.model_fields if hasattr(song, k)}
     if first is None:
         return jsonify(answer | {"status": "uploaded", "message": "Upload complete."}), 200
@@ -114,16 +112,19 @@ def _upload(options: UploadOptions, uploaded: FileStorage) -> tuple[Response, in
     return jsonify(answer | started | _finished(file_id)), 200
 
 
-def take_in(file_id: str, uploaded: FileStorage) -> Song:
-    """Check an uploaded file by decoding, move it into place and remember it.
+def take_in(file_id: str) -> Song:
+    """Check the request's file by decoding, move it into place and remember it.
 
     Raises
     ------
+    InvalidInput
+        When there is not exactly one file.
     UnsupportedAudio
         When it is not a song we accept.
     RequestEntityTooLarge
         When it is larger than the limit.
     """
+    uploaded = _only_file()
     name = display_name(uploaded.filename or "")
     extension = Path(name).suffix[1:].lower()
     if extension not in FILE_TYPES:
@@ -141,8 +142,21 @@ def take_in(file_id: str, uploaded: FileStorage) -> Song:
                 title, artist, time.time())  # fmt: skip
     uploaded.close()
     studio().files.accept_upload(incoming, file_id, extension)
-    studio().songs.add(song)
+    try:
+        studio().songs.add(song)
+    except Exception:
+        studio().files.remove_song(file_id)  # nobody would ever find it
+        raise
     return song
+
+
+def _only_file() -> FileStorage:
+    """The request's file."""
+    files = request.files.getlist("file")
+    if len(files) != 1:
+        raise InvalidInput(f"file: send one file as multipart/form-data; there were {len(files)}.",
+                           details={"field": "file"})  # fmt: skip
+    return cast(FileStorage, files[0])
 
 
 def _first_job(file_id: str, options: UploadOptions) -> NewJob | None:
@@ -169,7 +183,9 @@ def _first_job(file_id: str, options: UploadOptions) -> NewJob | None:
 
 def _finished(file_id: str) -> dict[str, Any]:
     """What a waiting client gets: every stage's result, or its failure in its place."""
-    state = song_status(studio().store, studio().songs, file_id) or {}
+    state = song_status(studio().store, studio().songs, file_id)
+    if state is None:
+        raise NotFound(f"Song {file_id} was removed before it was done.")
     jobs = {job.stage: job for job in reversed(studio().store.find(file_id=file_id))}
     answer: dict[str, Any] = {"status": "completed", "message": "Processing completed successfully", "tracks": []}
     failed = {name: stage["error"] for name, stage in state["stages"].items() if stage["error"]}
