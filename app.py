@@ -25,6 +25,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from flask import Response, g, request
 from flask_cors import CORS
@@ -155,7 +156,7 @@ def _end_request(response: Response) -> Response:
     response.headers["X-Request-ID"] = request_id.get()
     milliseconds = (time.perf_counter() - g.get("began_at", time.perf_counter())) * 1000
     level = logging.DEBUG if request.path.startswith(("/static", "/health")) else logging.INFO
-    log.log(level, "%s %s %d %.1f ms", request.method, request.path, response.status_code, milliseconds)
+    log.log(level, "%s %s %d %.1f ms", request.method, quote(request.path), response.status_code, milliseconds)
     return response
 
 
