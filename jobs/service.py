@@ -1,16 +1,18 @@
 """What routes may ask of jobs: submit, wait, cancel, retry, remove."""
 
 import time
+import uuid
 from collections.abc import Callable, Sequence
 
 from errors import Conflict, ModelUnavailable, NotFound, from_code
 from jobs import pipeline
 from jobs.events import Event
+from jobs.inputs import Inputs
 from jobs.queue import Queue
 from jobs.store import ACTIVE, CANCELLED, COMPLETED, ENDED, FAILED, Job, JobStore, NewJob
 from jobs.tail import Tail
 from storage.files import Files
-from storage.songs import Songs
+from storage.songs import Songs, is_file_id
 
 WAIT_SECONDS = 0.5  # an upper bound between looks; changes wake at once
 STOP_SECONDS = 5.0  # on top of the time a cancelled job has before it loses its process
@@ -35,10 +37,11 @@ class JobService:
     def __init__(self, store: JobStore, queue: Queue, songs: Songs, files: Files, tail: Tail,
                  worker_expected: Callable[[str], bool], cancel_seconds: float) -> None:  # fmt: skip
         self.store, self.queue, self.songs, self.files, self.tail = store, queue, songs, files, tail
+        self.inputs = Inputs(store, songs, files)
         self._worker_expected, self._cancel_seconds = worker_expected, cancel_seconds
 
     def submit(self, new: NewJob, *, force: bool = False, opening: Sequence[Event] = ()) -> tuple[Job, bool]:
-        """Queue a job, join the equal one that is active, or find the equal one that is done.
+        """Queue a job and what it needs first, join the equal one that is active, or find the equal one that is done.
 
         Returns
         -------
@@ -50,9 +53,16 @@ class JobService:
         ------
         ModelUnavailable
             When no worker is alive to run it.
+        Conflict
+            When it needs what only the caller can choose.
         """
         if not force and (done := self._finished(new)):
             return done, True
+        if not new.pipeline_id:
+            if active := self.store.find(parameters_hash=new.parameters_hash, status=ACTIVE, limit=1):
+                return active[0], False
+            if missing := self.inputs.missing_jobs(new):
+                new = pipeline.chain([*missing, new], str(uuid.uuid4()), new.request_id)
         if not self._worker_expected(new.queue):
             raise ModelUnavailable(f"No worker for {new.queue} jobs is alive; start one: python -m jobs.worker.")
         job, created = self.store.create(new, opening)
@@ -80,6 +90,14 @@ class JobService:
                 return job
             self.tail.wait_for_change(WAIT_SECONDS)
 
+    def wait_for_last(self, job: Job) -> Job:
+        """The last of a job and those that follow it, when it has completed; raises as wait() does."""
+        while True:
+            job = self.wait(job.id)
+            if not job.following:
+                return job
+            job = self.store.find(pipeline_id=job.pipeline_id, model=job.following[0]["model"], limit=1)[0]
+
     def wait_for_pipeline(self, pipeline_id: str) -> None:
         """Return when nothing of a pipeline is active any more."""
         while self.store.count(pipeline_id=pipeline_id, status=ACTIVE):
@@ -92,9 +110,9 @@ class JobService:
         ------
         NotFound
         """
-        job = self.store.get(job_id)
+        job = self.store.get(job_id) if is_file_id(job_id) else None  # a job's id has the form of a song's
         if job is None:
-            raise NotFound(f"There is no job {job_id}.")
+            raise NotFound(f"There is no job {job_id[:64]!r}.")
         return job
 
     def cancel(self, job_id: str) -> Job:

@@ -8,12 +8,13 @@ from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.song_status import job_record
-from routes.context import studio
+from routes.context import checked_id, studio
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="jobs", description="Jobs")
 bp = APIBlueprint("jobs", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
+MAX_OFFSET = 1_000_000_000
 ONE: ResponseDict = {404: ErrorAnswer, 409: ErrorAnswer}
 
 
@@ -53,12 +54,14 @@ class JobsQuery(BaseModel):
     status: Literal["queued", "running", "paused", "completed", "failed", "cancelled"] | None = None
     file_id: str | None = None
     limit: int = Field(50, ge=1, le=500)
-    offset: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0, le=MAX_OFFSET)
 
 
 @bp.get("/jobs", responses={200: JobsAnswer, 400: ErrorAnswer})
 def list_jobs(query: JobsQuery) -> Response:
     """Jobs, newest first."""
+    if query.file_id is not None:
+        checked_id(query.file_id)
     equal = query.model_dump(include={"status", "file_id"}, exclude_none=True)
     found = studio().store.find(limit=query.limit, offset=query.offset, **equal)
     return jsonify(jobs=[job_record(job) for job in found], total=studio().store.count(**equal))

@@ -13,6 +13,7 @@ from routes import download
 from routes.cleanup import CleanupAnswer, remove
 from routes.context import studio
 from routes.errors import COMMON, ErrorAnswer
+from routes.jobs import MAX_OFFSET
 from routes.status import SongPath
 from storage.songs import Song
 
@@ -43,9 +44,9 @@ class SongsAnswer(BaseModel):
 class SongsQuery(BaseModel):
     """Which songs, newest first."""
 
-    search: str = Field("", max_length=200, description="Part of title, artist or file name.")
+    search: str = Field("", max_length=200, pattern=r"^[^\x00]*$", description="Part of title, artist or file name.")
     limit: int = Field(50, ge=1, le=500)
-    offset: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0, le=MAX_OFFSET)
 
 
 class KaraokeFilePath(SongPath):
