@@ -43,13 +43,8 @@ def fits(chroma: np.ndarray) -> np.ndarray:
     np.ndarray [shape=(24, frames)]
         Correlations, −1 to 1.
     """
-    import numpy as np
 
-    triads = np.zeros((24, 12))
-    for root in range(12):
-        triads[root, [root, (root + 4) % 12, (root + 7) % 12]] = 1
-        triads[12 + root, [root, (root + 3) % 12, (root + 7) % 12]] = 1
-    return standardized(triads) @ standardized(chroma.T).T
+    return standardized(_triads()) @ standardized(chroma.T).T
 
 
 def track(fit: np.ndarray, sounding: np.ndarray) -> np.ndarray:
@@ -107,6 +102,13 @@ def first_and_last(chroma: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np
     return first, last
 
 
+def tones(path: np.ndarray) -> np.ndarray:
+    """How many of a path's frames each pitch class belongs to the chord: (12,)."""
+    import numpy as np
+
+    return np.bincount(path, minlength=NO_CHORD + 1)[:NO_CHORD] @ _triads()
+
+
 def chord_list(path: np.ndarray, frame_seconds: float, duration_seconds: float) -> list[Chord]:
     """A path as named chords with times; frames are centred on multiples of `frame_seconds`."""
     chords = []
@@ -132,3 +134,14 @@ def complexity(path: np.ndarray) -> float:
     total = sum(counts.values())
     entropy = -sum(count / total * math.log(count / total) for count in counts.values())
     return round(abs(entropy) / math.log(24), 4)
+
+
+def _triads() -> np.ndarray:
+    """The pitch classes of each triad: (24, 12) of 0 and 1."""
+    import numpy as np
+
+    triads = np.zeros((24, 12))
+    for root in range(12):
+        triads[root, [root, (root + 4) % 12, (root + 7) % 12]] = 1
+        triads[12 + root, [root, (root + 3) % 12, (root + 7) % 12]] = 1
+    return triads

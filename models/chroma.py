@@ -17,6 +17,7 @@ SAMPLE_RATE = 22050  # Hz
 HOP = 4096  # samples from one chroma frame to the next
 FRAME_SECONDS = HOP / SAMPLE_RATE
 BLOCK_FRAMES = 320
+AUDIBLE = 1e-4  # amplitude; a block that is fainter has no tuning
 CONTEXT_FRAMES = 8  # on either side of a block: more than any filter reaches, the lowest of the constant-Q apart
 
 NOTE_FFT = 16384  # samples: semitones stay apart down to 90 Hz
@@ -25,6 +26,7 @@ BINS_PER_SEMITONE = 3
 OVERTONES, OVERTONE_DECAY = 10, 0.7
 OVERTONE_WIDTH = 0.35  # semitones
 FIT_STEPS = 60
+LOUDNESS = 0.75  # exponent
 BASS_NOTE, TREBLE_NOTE = 34, 55  # MIDI: below the first nothing counts (kick drums), from the second on everything
 
 
@@ -74,7 +76,7 @@ class BasicChroma:
         import librosa
 
         return librosa.feature.chroma_stft(
-            y=samples, sr=SAMPLE_RATE, n_fft=4096, hop_length=HOP, tuning=self.tuning_semitones
+            y=samples, sr=SAMPLE_RATE, n_fft=8192, hop_length=HOP, tuning=self.tuning_semitones
         )
 
 
@@ -93,7 +95,8 @@ class LibrosaChroma:
         """Chroma (12, frames) of a padded block."""
         import librosa
 
-        self._tunings.append(float(librosa.estimate_tuning(y=samples, sr=SAMPLE_RATE)))
+        if abs(samples).max() > AUDIBLE:
+            self._tunings.append(float(librosa.estimate_tuning(y=samples, sr=SAMPLE_RATE)))
         return librosa.feature.chroma_cqt(y=samples, sr=SAMPLE_RATE, hop_length=HOP, tuning=self.tuning_semitones)
 
 
@@ -120,14 +123,15 @@ class NoteChroma:
         import numpy as np
 
         spectrum = np.abs(librosa.stft(samples, n_fft=NOTE_FFT, hop_length=HOP))
-        below_5_khz = spectrum[: NOTE_FFT // 4]
-        self._tunings.append(float(librosa.estimate_tuning(S=below_5_khz, sr=SAMPLE_RATE, n_fft=NOTE_FFT)))
+        if spectrum.max() > AUDIBLE * NOTE_FFT:
+            below_5_khz = spectrum[: NOTE_FFT // 4]
+            self._tunings.append(float(librosa.estimate_tuning(S=below_5_khz, sr=SAMPLE_RATE, n_fft=NOTE_FFT)))
         bins = _log_frequency_bins()
         notes = _fit(_dictionary(bins), _flattened(_filters(bins, self.tuning_semitones) @ spectrum))
         pitches = np.arange(LOWEST_NOTE, HIGHEST_NOTE + 1)
         weight = np.clip((pitches - BASS_NOTE) / (TREBLE_NOTE - BASS_NOTE), 0, 1)
         fold = (pitches % 12 == np.arange(12)[:, None]) * weight
-        chroma = fold @ np.sqrt(notes)  # the root: a loud note is one note all the same
+        chroma = fold @ notes**LOUDNESS  # a loud note is one note all the same
         return chroma / np.maximum(chroma.max(axis=0), 1e-9)
 
 

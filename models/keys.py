@@ -1,4 +1,4 @@
-"""Musical keys from pitch classes: key profiles, and what the first and the last chord say.
+"""Musical keys from pitch classes: key profiles, and what the chords say.
 
 Keys are numbered as chords are: 0–11 are C major to B major, 12–23 are C minor to B minor.
 """
@@ -33,11 +33,12 @@ PROFILES = {
     "librosa_chroma": TEMPERLEY,
     "enhanced_chroma": ALBRECHT_SHANAHAN,
 }
-PROFILE_FLOOR = 0.005  # the share of a pitch class that a corpus never saw: sound is never so clean
-CHORD_CUE = 0.15  # what the first and the last chord count, beside a log-likelihood per note
+PROFILE_FLOOR = 0.03  # added to every share in a profile: sound is never as clean as a score
+CHORD_TONE_SHARE = 0.5  # how much the tones of the tracked chords count, beside all that is heard
+FIRST_CHORD, LAST_CHORD = 0.15, 0.1  # what their fit to the tonic counts, beside a log-likelihood per note
 PICARDY = 0.8  # a minor piece may end in major: what that end is worth to the minor key
-SHARPNESS = {"basic_chroma": 20.0, "librosa_chroma": 20.0, "enhanced_chroma": 30.0}
-"""Of the softmax that makes probabilities of scores; fitted so that keys given with 0.7 are right 7 times in 10."""
+# Of the softmax that makes probabilities of scores: fitted on rendered chorales and loops, so that 0.7 is 7 in 10.
+SHARPNESS = {"basic_chroma": 4.0, "librosa_chroma": 10.0, "enhanced_chroma": 25.0}
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,20 @@ class KeyEstimate:
 NO_KEY = KeyEstimate(UNKNOWN, UNKNOWN, 0.0, 0.0, dict.fromkeys(KEY_NAMES, 0.0))
 
 
-def estimate(variant: str, mean_chroma: np.ndarray, first: np.ndarray, last: np.ndarray) -> KeyEstimate:
+def estimate(
+    variant: str, mean_chroma: np.ndarray, chord_tones: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> KeyEstimate:
     """The key of a piece.
 
     Parameters
     ----------
     variant : str
-        enhanced_chroma weighs the likelihood of the notes under each key's profile with the first and last chord;
-        the others correlate the notes with the profile, as Krumhansl and Schmuckler did.
+        enhanced_chroma takes the likelihood of notes and chord tones under each key's profile, and weighs it with
+        the first and last chord; the others correlate the notes with the profile, as Krumhansl and Schmuckler did.
     mean_chroma : np.ndarray [shape=(12,)]
         Over the whole piece.
+    chord_tones : np.ndarray [shape=(12,)]
+        How long each pitch class belongs to the chord that sounds; zeros where there are no chords.
     first, last : np.ndarray [shape=(24,)]
         How well each major and minor triad fits the first and the last chord, −1 to 1.
 
@@ -90,7 +95,9 @@ def estimate(variant: str, mean_chroma: np.ndarray, first: np.ndarray, last: np.
     if mean_chroma.max() - mean_chroma.min() < 1e-6:
         return NO_KEY
     correlations = standardized(_all_keys(PROFILES[variant])) @ standardized(mean_chroma)
-    scores = _weighed(mean_chroma, first, last) if variant == "enhanced_chroma" else correlations
+    scores = correlations
+    if variant == "enhanced_chroma":
+        scores = _likelihood(mean_chroma, chord_tones) + FIRST_CHORD * first + LAST_CHORD * _as_ending(last)
     odds = np.exp(SHARPNESS[variant] * (scores - scores.max()))
     best = int(scores.argmax())
     return KeyEstimate(
@@ -110,15 +117,22 @@ def standardized(vectors: np.ndarray) -> np.ndarray:
     return centred / np.maximum(np.linalg.norm(centred, axis=-1, keepdims=True), 1e-12)
 
 
-def _weighed(mean_chroma: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Log-likelihood per note in each key, and the cues of the first and the last chord."""
+def _likelihood(mean_chroma: np.ndarray, chord_tones: np.ndarray) -> np.ndarray:
+    """Mean log-likelihood per note in each key: (24,)."""
     import numpy as np
 
     profiles = _all_keys(ALBRECHT_SHANAHAN)
     profiles = profiles / profiles.sum(axis=1, keepdims=True) * (1 - 12 * PROFILE_FLOOR) + PROFILE_FLOOR
-    likelihood = np.log(profiles) @ (mean_chroma / mean_chroma.sum())
-    ending = np.concatenate([last[:12], np.maximum(last[12:], PICARDY * last[:12])])
-    return likelihood + CHORD_CUE * (first + ending)
+    notes = mean_chroma / mean_chroma.sum()
+    tones = chord_tones / chord_tones.sum() if chord_tones.any() else notes
+    return np.log(profiles) @ (notes + CHORD_TONE_SHARE * (tones - notes))
+
+
+def _as_ending(last: np.ndarray) -> np.ndarray:
+    """How well the last chord ends a piece in each key: (24,)."""
+    import numpy as np
+
+    return np.concatenate([last[:12], np.maximum(last[12:], PICARDY * last[:12])])
 
 
 def _all_keys(profile: tuple[tuple[float, ...], tuple[float, ...]]) -> np.ndarray:

@@ -7,8 +7,8 @@ basic_chroma
     and a mistuned recording mislead it.
 enhanced_chroma
     Note chroma: the tuning is estimated, background and drums are taken away, and overtones are explained by the notes
-    they belong to (non-negative least squares). The key is the likeliest under the Albrecht–Shanahan profiles, weighed
-    with the first and the last chord. The most accurate.
+    they belong to (non-negative least squares). The key is the one under whose Albrecht–Shanahan profile the notes and
+    the tracked chords are likeliest, weighed with the first and the last chord. The most accurate.
 librosa_chroma
     librosa's constant-Q chroma with its own defaults, correlated with the Temperley profiles.
 """
@@ -52,7 +52,7 @@ class Result(BaseModel):
     confidence: float = Field(ge=0, le=1, description="Probability that the key is right; 0 where it is unknown.")
     analysis_file: str = Field(description="JSON with chroma, key strengths, tempo, beats and chords.")
     dominant_pitches: list[str] = Field(description="The three strongest pitch classes, strongest first.")
-    tempo_bpm: float | None = Field(description="Beats per minute; null where nothing repeats.")
+    tempo_bpm: float | None = Field(description="Beats per minute; null where there are no onsets, or nothing repeats.")
     plot_file: str | None = Field(description="PNG picture, if asked for.")
     key_strength: float = Field(ge=0, le=1, description="Correlation of the pitch classes with the key's profile.")
     scale: str = Field(description='"major", "minor" or "unknown".')
@@ -141,7 +141,8 @@ def run(model: PitchAnalysis, request: Request, audio_path: Path, out_dir: Path,
     found = measure(model.variant, audio_path, report)
     report(0.9, "Finding chords and key")
     path, key = _harmony(model.variant, found)
-    bpm, beats = tempo.estimate(found.onsets, SAMPLE_RATE / tempo.HOP)
+    onsets = found.onsets if _sounding(found).any() else found.onsets[:0]
+    bpm, beats = tempo.estimate(onsets, SAMPLE_RATE / tempo.HOP)
     mean = _mean_chroma(found)
     result = Result(
         model=model.variant,
@@ -255,4 +256,5 @@ def _harmony(variant: str, found: Features) -> tuple[np.ndarray, KeyEstimate]:
     path = chords.track(chords.fits(found.chroma), sounding)
     if sounding.sum() * FRAME_SECONDS < SHORTEST_SECONDS:
         return path, keys.NO_KEY
-    return path, keys.estimate(variant, _mean_chroma(found), *chords.first_and_last(found.chroma, path))
+    cues = chords.tones(path), *chords.first_and_last(found.chroma, path)
+    return path, keys.estimate(variant, _mean_chroma(found), *cues)

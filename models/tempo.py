@@ -15,6 +15,8 @@ HOP = 256  # samples from one value of onset strength to the next
 FFT = 1024
 MEL_BANDS = 40
 RANGE = 1e-6  # of power under the loudest so far: 60 dB, below is silence
+SHORTEST_SECONDS = 2.0  # less has no tempo
+FAINTEST_ONSET = 0.3  # dB; a held tone has fainter ones
 WINDOW_SECONDS = 12.0  # of the autocorrelation
 SLOWEST_BPM, FASTEST_BPM, USUAL_BPM = 40.0, 240.0, 120.0
 COMB = (1.0, 0.5, 0.33, 0.25)  # weights of one, two, three, four periods
@@ -31,7 +33,7 @@ class Onsets:
         self._peak = 1e-9
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """Onset strength (frames,) of a block, one value every HOP samples."""
+        """Onset strength (frames,) of a block in dB, one value every HOP samples."""
         import librosa
         import numpy as np
 
@@ -49,20 +51,20 @@ def estimate(onsets: np.ndarray, rate: float) -> tuple[float | None, np.ndarray]
     Parameters
     ----------
     onsets : np.ndarray [shape=(frames,)]
-        Onset strength.
+        Onset strength in dB.
     rate : float
         Frames per second.
 
     Returns
     -------
     tempo_bpm : float or None
-        None where nothing repeats.
+        None where there are no onsets, or nothing repeats.
     beats : np.ndarray [shape=(beats,)]
         Times in seconds.
     """
     import numpy as np
 
-    if len(onsets) < 2 * rate or onsets.max() <= 0:
+    if len(onsets) < SHORTEST_SECONDS * rate or np.percentile(onsets, 99) < FAINTEST_ONSET:
         return None, np.zeros(0)
     strength = _sharpened(onsets, rate)
     period = _period(strength, rate)

@@ -7,6 +7,7 @@ import tempfile
 import wave
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ PIANO, ORGAN, GUITAR, BASS, STRINGS, DRUMS = 0, 19, 25, 33, 48, -1
 KICK, SNARE, HIHAT, CLICK = 36, 38, 42, 37
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 TRIADS = {"major": (0, 4, 7), "minor": (0, 3, 7), "diminished": (0, 3, 6)}
+PROGRESSION_SECONDS = 8.0
 LYRICS = "silver river carry me home over the mountain under the moon every morning sing me a song"
 
 Chord = tuple[int, str]  # root 0–11 above C, key of TRIADS
@@ -74,13 +76,20 @@ def progression(path: Path, tonic: int, mode: str) -> Path:
         0 (C) to 11 (B).
     mode : "major" or "minor"
     """
-    chords: list[Chord] = [(tonic, mode), (tonic + 5, mode), (tonic + 7, "major"), (tonic, mode)]
-    notes: list[Note] = []
-    for bar, (root, quality) in enumerate(chords):
-        pitches = voicing(root, quality)
-        notes += [Note(bar * 2.0, 1.95, pitch, STRINGS, 60) for pitch in [pitches[0] - 12, *pitches]]
-        notes += [Note(bar * 2 + beat / 2, 0.45, pitch, PIANO) for beat in range(4) for pitch in pitches]
-    return save(path, play(notes, 8))
+    return save(path, play(cadence(tonic, mode), PROGRESSION_SECONDS))
+
+
+def all_progressions(folder: Path) -> dict[str, Path]:
+    """Every progression() by the name of its key ("C major", …), played in one go, which is much quicker."""
+    keys = [(tonic, mode) for mode in ("major", "minor") for tonic in range(12)]
+    apart = PROGRESSION_SECONDS + 1  # for the last chord to die away
+    music = play([note for n, key in enumerate(keys) for note in cadence(*key, n * apart)], apart * len(keys))
+    paths = {}
+    for n, (tonic, mode) in enumerate(keys):
+        start = round(n * apart * RATE)
+        part = music[:, start : start + round(PROGRESSION_SECONDS * RATE)]
+        paths[f"{NAMES[tonic]} {mode}"] = save(folder / f"{tonic}_{mode}.flac", part)
+    return paths
 
 
 def loop(path: Path, chords: Sequence[Chord], tempo_bpm: float = 100, times: int = 4) -> Path:
@@ -140,6 +149,7 @@ def sing(lyrics: Sequence[str], times: Iterable[float], length: int) -> tuple[np
     return out, tuple(words)
 
 
+@cache
 def say(text: str) -> np.ndarray:
     """Spoken text (samples,) at RATE, from its first sound to its last."""
     command = ["espeak-ng", "-v", "en-us", "-s", "170", "--stdout", text]
@@ -163,6 +173,17 @@ def band(chords: Sequence[Chord], beat: float) -> list[Note]:
             notes += [Note(at + n * beat + half, 0.1, HIHAT, DRUMS, 60) for half in (0, beat / 2)]
             notes.append(Note(at + n * beat, beat * 0.9, 36 + root % 12, BASS, 95))
             notes += [Note(at + n * beat, beat * 0.9, pitch, GUITAR, 75) for pitch in pitches]
+    return notes
+
+
+def cadence(tonic: int, mode: str, start_seconds: float = 0.0) -> list[Note]:
+    """The notes of progression()."""
+    chords: list[Chord] = [(tonic, mode), (tonic + 5, mode), (tonic + 7, "major"), (tonic, mode)]
+    notes: list[Note] = []
+    for bar, (root, quality) in enumerate(chords):
+        at, pitches = start_seconds + bar * 2, voicing(root, quality)
+        notes += [Note(at, 1.95, pitch, STRINGS, 60) for pitch in [pitches[0] - 12, *pitches]]
+        notes += [Note(at + beat / 2, 0.45, pitch, PIANO) for beat in range(4) for pitch in pitches]
     return notes
 
 
