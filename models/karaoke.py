@@ -13,9 +13,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from errors import Conflict
-from models import Report, ass, audio, lines, onsets, singing, subtitles, sync, tags, ultrastar, voice, words
+from models import Report, alignment, ass, audio, lines, onsets, singing, subtitles, sync, tags, ultrastar, voice, words
 from models.lines import Line
 from models.singing import Singing
+from models.words import Transcript
 
 AUDIO_FILE, LRC_FILE, SYNC_FILE = "karaoke.mp3", "karaoke.lrc", "karaoke.json"
 PLAIN_LRC_FILE, SRT_FILE, VTT_FILE, ASS_FILE = "karaoke_plain.lrc", "karaoke.srt", "karaoke.vtt", "karaoke.ass"
@@ -160,8 +161,8 @@ def _lyrics(request: Inputs, report: Report) -> Lyrics:
         missing = "vocal stem" if request.vocals is None else "transcription"
         raise Conflict(f"The song has no {missing} yet; ask for instrumental_only or make it first.")
     heard = words.read(request.transcription)
-    if request.lyrics and not heard.aligned:
-        raise Conflict("The given lyrics are not aligned to the voice yet; transcribe the song with them first.")
+    if request.lyrics and not _is_alignment(heard, request.lyrics):
+        raise Conflict("These lyrics are not aligned to the voice yet; run whisper with them on the song first.")
     loudness = voice.listen(request.vocals, _share(report, 0.0, GATED))
     sung = heard.words if heard.aligned else words.voiced(heard.words, voice.passages(loudness))
     if not sung:
@@ -172,6 +173,13 @@ def _lyrics(request: Inputs, report: Report) -> Lyrics:
         sung = onsets.snap(sung, *onsets.peaks(measured.onset))
     broken = lines.by_segment(sung) if heard.aligned else lines.split(sung, request.max_line_characters)
     return Lyrics(broken, heard.language, measured)
+
+
+def _is_alignment(heard: Transcript, lyrics: str) -> bool:
+    """Whether a transcription times these lyrics; one without words found no voice to time them by."""
+    given = "".join(alignment.sung_lines(lyrics.splitlines()))
+    timed = "".join(word.text for word in heard.words)
+    return heard.aligned and (not timed or words.clean(timed).replace(" ", "") == words.clean(given).replace(" ", ""))
 
 
 def _track(request: Inputs, path: Path, report: Callable[[float], None]) -> float:

@@ -14,7 +14,6 @@ from itertools import groupby
 from models.words import Word
 
 PAUSE_SECONDS = 0.6  # a breath: as good a place to break as the end of a segment with its full stop
-LONG_PAUSE_SECONDS = 1.0  # always ends a line
 BREAK_COST = 1.5  # of a line break where nothing asks for one, in units of a line that is empty
 TOO_LONG_COST = 100.0  # of each column over the limit
 STOPS, COMMAS = ".!?…。！？", ",;:—、，；："
@@ -56,8 +55,8 @@ def by_segment(words: Iterable[Word]) -> list[Line]:
 def split(words: Sequence[Word], max_characters: int) -> list[Line]:
     """Break words into lines where singers do.
 
-    Every pause of LONG_PAUSE_SECONDS ends a line. In between, the cheapest set of breaks wins: shorter pauses,
-    segment ends and punctuation make a break cheaper, very short lines and lines over the limit cost.
+    Of all ways to break them the cheapest, found by dynamic programming: pauses, segment ends and punctuation make a
+    break cheaper, very short lines and lines over the limit cost. A pause of a second outweighs everything.
 
     Parameters
     ----------
@@ -70,18 +69,6 @@ def split(words: Sequence[Word], max_characters: int) -> list[Line]:
     -------
     list of Line
     """
-    lines: list[Line] = []
-    phrase: list[Word] = []
-    for word in words:
-        if phrase and word.start - phrase[-1].end >= LONG_PAUSE_SECONDS:
-            lines += _cheapest(phrase, max_characters)
-            phrase = []
-        phrase.append(word)
-    return lines + (_cheapest(phrase, max_characters) if phrase else [])
-
-
-def _cheapest(words: list[Word], max_characters: int) -> list[Line]:
-    """The lines of one phrase by dynamic programming over where each line begins."""
     cost, begin = [0.0], [0]  # of the best lines up to word n, and where the last of them begins
     for stop in range(1, len(words) + 1):
         best, best_first, after = float("inf"), stop - 1, 0

@@ -36,9 +36,7 @@ def write(
         For USLT when it is not just the lines, such as one with verses apart.
     """
     from mutagen.id3 import ID3, SYLT, TIT2, TLAN, TPE1, USLT
-    from mutagen.id3 import delete as delete_tags
 
-    delete_tags(path)
     tags, code = ID3(), iso639_2(language)
     for frame, value in ((TIT2, title), (TPE1, artist), (TLAN, code if lines else "")):
         if value:

@@ -269,13 +269,21 @@ def test_without_snapping_heard_times_stay(song, band_mp3, transcription, tmp_pa
     assert max(len(line["text"]) for line in lines) <= 20
 
 
-@pytest.mark.parametrize("missing", ["vocals", "transcription", "alignment"])
+@pytest.mark.parametrize("missing", ["vocals", "transcription"])
 def test_what_is_missing_is_named(song, band_mp3, transcription, tmp_path, missing):
-    inputs = {"vocals": song.voice_path, "transcription": transcription, "instrumental": band_mp3}
-    inputs |= {"lyrics": "some words"} if missing == "alignment" else {missing: None}
-    word = {"vocals": "vocal stem", "transcription": "transcription", "alignment": "not aligned"}[missing]
-    with pytest.raises(Conflict, match=word):
+    inputs = {"vocals": song.voice_path, "transcription": transcription, "instrumental": band_mp3, missing: None}
+    with pytest.raises(Conflict, match={"vocals": "vocal stem", "transcription": "transcription"}[missing]):
         make(tmp_path, **inputs)
+
+
+def test_lyrics_that_were_not_aligned_are_refused(song, band_mp3, transcription, tmp_path):
+    other = write_transcription(tmp_path / "other.json", [[{"word": " Other", "start": 2.0, "end": 2.4}]], aligned=True)
+    heard = " ".join(word.text for word in song.words)
+    for path, lyrics in ((transcription, heard), (other, "Some words")):
+        with pytest.raises(Conflict, match="not aligned"):
+            make(tmp_path, vocals=song.voice_path, instrumental=band_mp3, transcription=path, lyrics=lyrics)
+    make(tmp_path, vocals=song.voice_path, instrumental=band_mp3, transcription=other, lyrics="[Verse]\n Other ")
+    assert [line["text"] for line in read_sync(tmp_path)["lines"]] == ["Other"]
 
 
 def test_progress_follows_the_work_and_cancelling_ends_it(song, transcription, tmp_path):

@@ -35,10 +35,19 @@ def test_a_long_run_breaks_by_length_with_no_line_left_nearly_empty():
     assert all(10 <= len(line.text) <= 30 for line in lines)
 
 
-def test_punctuation_and_segment_ends_choose_between_equal_places():
-    assert texts(split(sung("I saw her standing there, she smiled at me and left"), 30))[0].endswith("there,")
-    words = sung("I saw her standing there") + sung("she smiled at me and left", start=2.0, segment=1)
-    assert texts(split(words, 30)) == ["I saw her standing there", "she smiled at me and left"]
+def test_punctuation_and_segment_ends_choose_where_to_break():
+    letters = "aaaa bbbb cccc dddd eeee ffff gggg"
+    assert texts(split(sung(letters), 24))[0] == "aaaa bbbb cccc dddd"
+    for mark in ".,":
+        assert texts(split(sung(letters.replace("cccc", "ccc" + mark)), 24))[0].endswith("ccc" + mark)
+    words = sung("aaaa bbbb cccc") + sung("dddd eeee ffff gggg", start=1.2, segment=1)
+    assert texts(split(words, 24)) == ["aaaa bbbb cccc", "dddd eeee ffff gggg"]
+
+
+def test_a_full_stop_ends_a_line_before_a_comma_does():
+    assert texts(split(sung("aaaa bbb, cccc ddd. eeee fff, gggg hhhh"), 30)) == [
+        "aaaa bbb, cccc ddd.", "eeee fff, gggg hhhh"
+    ]  # fmt: skip
 
 
 def test_wide_characters_count_twice_and_a_too_long_word_stays_whole():
