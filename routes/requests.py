@@ -20,6 +20,8 @@ class StudioRequest(Request):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.incoming: list[Path] = []
+        if self.mimetype != "multipart/form-data":
+            self.max_content_length = MAX_BODY_BYTES
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
             self.environ["wsgi.input_terminated"] = True  # so it is with every server, but eventlet does not say so
 
@@ -67,7 +69,6 @@ class StudioRequest(Request):
         """
         if self.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
             return self.form.to_dict()
-        self.max_content_length = MAX_BODY_BYTES
         if not self.get_data(cache=True):
             return {}
         try:
