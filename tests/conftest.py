@@ -81,6 +81,17 @@ def client(app: OpenAPI) -> FlaskClient:
 
 
 @pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
+    """Sends requests that change nothing to an app without workers, shared by all tests."""
+    from app import create_app
+
+    folder = tmp_path_factory.mktemp("reader")
+    config = Config(upload_folder=folder / "uploads", output_folder=folder / "outputs", async_mode="threading",
+                    start_workers=False)  # fmt: skip
+    return create_app(config).test_client()
+
+
+@pytest.fixture(scope="session")
 def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds of an A major chord."""
     time = np.arange(3 * render.RATE) / render.RATE
