@@ -1,19 +1,13 @@
 """Which stage follows which, what each needs, and what clients are told when one ends."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import models
-from errors import Conflict, NotFound
 from jobs.events import STAGES, Event, failed, last
-from jobs.store import CANCELLED, COMPLETED, Job, JobStore, NewJob
-from storage.files import Files
-from storage.songs import Song, Songs
+from jobs.store import CANCELLED, COMPLETED, Job, NewJob
 
-VOCALS = "vocals"
-INSTRUMENTALS = ("instrumental", "no_vocals")  # the pipeline's own name, and demucs's with two_stems
-TRANSCRIBERS = ("whisper", "gemma_3n")
+VOCALS = "vocals"  # the stem, and the source of jobs that hear it
 CANCELLED_ERROR = "Cancelled on request."
 
 
@@ -48,11 +42,10 @@ def song_pipeline(file_id: str, pipeline_id: str, request_id: str, separation: d
     separation, transcription : dict
         model, variant and parameters of these stages.
     """
-    steps = [
-        new_job(file_id=file_id, **separation),
-        new_job(file_id=file_id, source=VOCALS, stage="transcription", **transcription),
-        new_job("karaoke", file_id, None, {}),
-    ]
+    words = [new_job(file_id=file_id, source=VOCALS, **transcription)]
+    if transcription["model"] != "whisper":  # Gemma times no words: it corrects those that Whisper heard
+        words.insert(0, new_job("whisper", file_id, None, {}, source=VOCALS))
+    steps = [new_job(file_id=file_id, **separation), *words, new_job("karaoke", file_id, None, {})]
     return chain(steps, pipeline_id, request_id)
 
 
@@ -97,86 +90,3 @@ def closing_events(job: Job, status: str, error: str | None = None) -> list[Even
 def upload_event(first: NewJob) -> Event:
     """The event that says an upload is complete and what starts now."""
     return Event("upload", 100, f"Upload complete, starting {first.stage}...")
-
-
-def inputs(job: Job, store: JobStore, songs: Songs, files: Files) -> tuple[Any, Path]:
-    """The request and the audio that a model's run() gets.
-
-    Raises
-    ------
-    Conflict
-        When what the job needs is not there.
-    NotFound
-        When the song is gone.
-    """
-    module = models.spec(job.model).module
-    song = songs.get(job.file_id)
-    original = files.upload(job.file_id, song.extension) if song else None
-    if job.model == "karaoke":
-        found = karaoke_inputs(store, files, job.file_id, job.variant)
-        return _karaoke_request(module, job, song, found), original or found["instrumental"]
-    request = module.Request.model_validate(job.parameters)
-    if job.source == VOCALS:
-        vocals = find_stem(store, files, job.file_id, VOCALS)
-        if vocals is None:
-            raise Conflict(f"Song {job.file_id} has no vocal stem; separate it first.")
-        return request, vocals
-    if original is None or not original.exists():
-        raise NotFound(f"There is no song {job.file_id}.")
-    return request, original
-
-
-def find_stem(store: JobStore, files: Files, file_id: str, *names: str) -> Path | None:
-    """The newest stem of one of these names, None when there is none."""
-    for job in store.find(file_id=file_id, model="demucs", status=COMPLETED):
-        for entry in job.files or ():
-            path = files.result(job.folder or "", entry["filename"])
-            if path.stem in names and path.exists():
-                return path
-    return None
-
-
-def find_transcription(store: JobStore, files: Files, file_id: str) -> Path | None:
-    """The newest transcription with timed words, None when there is none."""
-    for job in store.find(file_id=file_id, model=TRANSCRIBERS, status=COMPLETED):
-        name = (job.result or {}).get("transcription_file")
-        if name and files.result(job.folder or "", name).exists():
-            return files.result(job.folder or "", name)
-    return None
-
-
-def karaoke_inputs(store: JobStore, files: Files, file_id: str, variant: str) -> dict[str, Any]:
-    """Vocals, instrumental and transcription of a song.
-
-    Raises
-    ------
-    Conflict
-        Says which is missing.
-    """
-    found: dict[str, Any] = {
-        "vocals": find_stem(store, files, file_id, VOCALS),
-        "instrumental": find_stem(store, files, file_id, *INSTRUMENTALS),
-        "transcription": find_transcription(store, files, file_id),
-    }
-    needed = ("instrumental",) if variant == "instrumental_only" else tuple(found)
-    missing = [name for name in needed if found[name] is None]
-    if missing:
-        raise Conflict(
-            f"Karaoke needs vocals, an instrumental and a transcription; missing: {', '.join(missing)}. "
-            f"Run {' and '.join(_makers(missing))} on {file_id} first.",
-            details={"missing": missing},
-        )
-    return found
-
-
-def _karaoke_request(module: Any, job: Job, song: Song | None, found: dict[str, Any]) -> Any:
-    """The karaoke module's request, completed with what the song has."""
-    return module.Inputs(
-        **job.parameters, **found, song_title=song.title if song else "", song_artist=song.artist if song else ""
-    )
-
-
-def _makers(missing: list[str]) -> list[str]:
-    """The models that make what is missing."""
-    makers = {"vocals": "demucs", "instrumental": "demucs", "transcription": "whisper"}
-    return list(dict.fromkeys(makers[name] for name in missing))

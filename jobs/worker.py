@@ -19,6 +19,7 @@ from config import Config
 from errors import Cancelled, InvalidInput, JobFailed, ModelUnavailable, StorageFull, StudioError
 from jobs import pipeline
 from jobs.emitter import redis_publisher
+from jobs.inputs import Inputs
 from jobs.queue import NAMES, Queue
 from jobs.reporter import Drained, Reporter
 from jobs.store import CANCELLED, COMPLETED, FAILED, RUNNING, Job, JobStore, Outcome
@@ -55,8 +56,9 @@ class Worker:
         database = Database(config.database)
         database.create_tables()
         publish = redis_publisher(config.redis_url) if config.redis_url else None
-        self.store, self.songs = JobStore(database, publish), Songs(database)
+        self.store = JobStore(database, publish)
         self.files = Files(config.upload_folder, config.output_folder)
+        self.inputs = Inputs(self.store, Songs(database), self.files)
         self.queue = Queue(config.redis_url, config.queue_file)
         self.drain_asked_at: float | None = None
         self.stop_job = threading.Event()
@@ -127,7 +129,7 @@ class Worker:
         report.begin()
         if self.config.require_gpu and spec.queue == "gpu" and self.device == "cpu":
             raise ModelUnavailable("This service requires a GPU (REQUIRE_GPU=true) and this worker has none.")
-        request, audio_path = pipeline.inputs(job, self.store, self.songs, self.files)
+        request, audio_path = self.inputs.prepare(job)
         staging = self.files.staging(job.id, job.attempts)
 
         def load() -> Any:
@@ -148,7 +150,7 @@ class Worker:
         self.files.publish(staging, folder)
         return Outcome(
             COMPLETED, pipeline.closing_events(job, COMPLETED), pipeline.followers(job),
-            folder, result.model_dump(mode="json"), entries,
+            folder, result.model_dump(mode="json") | _shown_folder(job.model, folder), entries,
         )  # fmt: skip
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
@@ -197,6 +199,12 @@ class Worker:
             log.error("job %s: cancelled and did not stop, so this process ends", job.id)
             self.files.discard_staging(job.id)
             os._exit(KILLED_ITSELF)
+
+
+def _shown_folder(model: str, folder: str) -> dict[str, str]:
+    """Where a model's files are, as the contract has it in the results of two models."""
+    name = {"demucs": "output_dir", "karaoke": "karaoke_dir"}.get(model)
+    return {name: f"/outputs/{folder}"} if name else {}
 
 
 def _failure(job: Job, error: Exception) -> Outcome:

@@ -74,12 +74,17 @@ class Gemma:
     @property
     def hears(self) -> bool:
         """Whether it takes sound."""
-        return "3n" in self.variant
+        return hears_sound(self.variant)
 
     @property
     def tokenizer(self) -> Any:
         """What turns tokens into text."""
         return getattr(self.processor, "tokenizer", self.processor)
+
+
+def hears_sound(variant: str) -> bool:
+    """Whether a variant takes sound, or text alone."""
+    return "3n" in variant
 
 
 def load(variant: str, device: str, weights: Path | None) -> Gemma:
@@ -103,7 +108,9 @@ def load(variant: str, device: str, weights: Path | None) -> Gemma:
 
     if weights is None:
         raise ModelUnavailable(f"There are no weights for gemma_3n {variant}.")
-    hears = "3n" in variant
+    hears = hears_sound(variant)
+    if hears:
+        leave_out_vision()
     place = {"device_map": "auto", "dtype": torch.bfloat16} if device.startswith("cuda") else {"dtype": torch.float32}
     try:
         cls: Any = AutoModelForImageTextToText if hears else AutoModelForCausalLM
@@ -114,6 +121,25 @@ def load(variant: str, device: str, weights: Path | None) -> Gemma:
     if "device_map" not in place:
         network.to(device)
     return Gemma(variant, device, network.eval(), processor)
+
+
+def leave_out_vision() -> None:
+    """Have transformers build Gemma 3n without its eyes, which songs do not need.
+
+    They are 300 million weights, and would take timm and torchvision to load. Sets it for the whole process.
+    """
+    from transformers import AutoModel, Gemma3nVisionConfig, PreTrainedModel
+
+    class NoVision(PreTrainedModel):
+        """Stands where the vision tower does, without a weight."""
+
+        config_class = Gemma3nVisionConfig
+
+        def __init__(self, config: Gemma3nVisionConfig) -> None:
+            super().__init__(config)
+            self.post_init()
+
+    AutoModel.register(Gemma3nVisionConfig, NoVision, exist_ok=True)
 
 
 def run(model: Gemma, request: Inputs, audio_path: Path, out_dir: Path, report: Report) -> Result:

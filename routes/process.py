@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 import models
 from errors import NotFound
 from jobs import pipeline
+from jobs.inputs import STARTS_FROM_NOTHING
 from jobs.song_status import files, job_record, processing_seconds
 from jobs.store import Job
 from logs import request_id
@@ -18,8 +19,6 @@ from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="process", description="Run a model on a song")
 bp = APIBlueprint("process", __name__, abp_responses=COMMON, abp_tags=[TAG])
-
-STARTS_FROM_NOTHING = ("musicgen",)  # its file_id may be an upload (a melody) or a new one
 
 
 class FilePath(BaseModel):
@@ -130,7 +129,7 @@ def run_model(model: str, file_id: str, fields: dict[str, Any], run_async: bool)
     job, skipped = start_model(model, file_id, fields)
     if wants_async(run_async) and not skipped:
         return queued_answer(job)
-    return jsonify(job_answer(studio().jobs.wait(job.id), skipped))
+    return jsonify(job_answer(job if skipped else studio().jobs.wait_for_last(job), skipped))
 
 
 def start_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, bool]:
@@ -151,15 +150,13 @@ def start_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, 
     new = pipeline.new_job(model, checked_id(file_id), variant, fields, request_id=request_id.get())
     if model not in STARTS_FROM_NOTHING:
         known_song(file_id)
-    if model == "karaoke":
-        pipeline.karaoke_inputs(studio().store, studio().files, file_id, new.variant)
     return studio().jobs.submit(new, force=force)
 
 
 def finish_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, bool]:
     """Submit a job and wait until it has completed."""
     job, skipped = start_model(model, file_id, fields)
-    return studio().jobs.wait(job.id), skipped
+    return job if skipped else studio().jobs.wait_for_last(job), skipped
 
 
 def queued_answer(job: Job) -> tuple[Response, int]:

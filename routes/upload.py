@@ -14,6 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 import models
 from errors import InvalidInput, NotFound, UnsupportedAudio
 from jobs import pipeline
+from jobs.inputs import TRANSCRIBERS
 from jobs.song_status import files, song_status
 from jobs.store import COMPLETED, Job, NewJob
 from logs import request_id
@@ -186,7 +187,8 @@ def _finished(file_id: str) -> dict[str, Any]:
     state = song_status(studio().store, studio().songs, file_id)
     if state is None:
         raise NotFound(f"Song {file_id} was removed before it was done.")
-    jobs = {job.stage: job for job in reversed(studio().store.find(file_id=file_id))}
+    oldest_first = reversed(studio().store.find(file_id=file_id))
+    jobs = {"transcription" if job.model in TRANSCRIBERS else job.stage: job for job in oldest_first}
     answer: dict[str, Any] = {"status": "completed", "message": "Processing completed successfully", "tracks": []}
     failed = {name: stage["error"] for name, stage in state["stages"].items() if stage["error"]}
     if failed:
