@@ -23,7 +23,11 @@ WHISPER_FILES = {
 WORDS = (" love", " you", " more", " tonight")
 SEGMENT_END_SECONDS = 4.0
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'()-"
-GEMMA_SOUND_TOKENS = ["<audio_soft_token>", "<start_of_audio>", "<end_of_audio>", "<image_soft_token>"]
+# Gemma 3n's vocabulary is text, then tokens for pictures, then those for sound; the last of these pads short sound.
+PICTURE_TOKENS = {"eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
+SOUND_TOKENS = {"eoa_token": "<end_of_audio>", "audio_token": "<audio_soft_token>", "no_audio_token": "<no_audio>"}
+TURN_TOKENS = {"sot_token": "<start_of_turn>", "eot_token": "<end_of_turn>"}
+BEGIN_TOKENS = {"boi_token": "<start_of_image>", "boa_token": "<start_of_audio>"}
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
     "{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
@@ -113,6 +117,7 @@ def build_musicgen(folder: Path) -> None:
             MusicgenMelodyForConditionalGeneration(MusicgenMelodyConfig(**parts)) if melody
             else MusicgenForConditionalGeneration(MusicgenConfig(**parts))
         )  # fmt: skip
+        _tell_codes_apart(model.audio_encoder)
         start = model.config.decoder.vocab_size  # one beyond the code book: no code yet
         model.generation_config.update(
             decoder_start_token_id=start, pad_token_id=start, bos_token_id=start, do_sample=True, guidance_scale=3.0,
@@ -120,6 +125,27 @@ def build_musicgen(folder: Path) -> None:
         )  # fmt: skip
         _letters().save_pretrained(target)
         model.save_pretrained(target)
+
+
+def _tell_codes_apart(encodec: Any) -> None:
+    """Let each code of a random Encodec have a sound of its own, and each sound a code.
+
+    The library leaves the code books empty, and in a random network the biases drown what little passes through.
+    """
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in encodec.named_parameters():
+            if "bias" in name:
+                parameter.zero_()
+            elif name.endswith("original0"):  # the length of weight-normalised weights; 2 keeps signals near 1
+                parameter.mul_(2)
+        spread = encodec.encoder(torch.randn(1, 1, 32000) * 0.1).std()
+        for layer in encodec.quantizer.layers:
+            layer.codebook.embed.normal_().mul_(spread)
+        codes = torch.randint(encodec.config.codebook_size, (1, 1, len(encodec.quantizer.layers), 100))
+        loudness = encodec.decode(codes, [None]).audio_values.std()
+        encodec.decoder.layers[-1].conv.parametrizations.weight.original0.mul_(0.1 / loudness)
 
 
 def build_gemma(folder: Path) -> None:
@@ -132,14 +158,65 @@ def build_gemma(folder: Path) -> None:
         if (target / "model.safetensors").exists():
             continue
         torch.manual_seed(SEED)
-        tokenizer = _chat_tokenizer()
+        tokenizer = _chat_tokenizer({})
         config = Gemma2Config(
             vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
             num_key_value_heads=1, head_dim=8, max_position_embeddings=8192, sliding_window=4096,
             pad_token_id=0, eos_token_id=1, bos_token_id=2,
         )  # fmt: skip
         tokenizer.save_pretrained(target)
-        Gemma2ForCausalLM(config).save_pretrained(target)
+        _save_chat_model(Gemma2ForCausalLM(config), tokenizer, target)
+    for variant in ("gemma-3n-E2B-it", "gemma-3n-E4B-it"):
+        target = folder / "gemma_3n" / variant
+        if not (target / "model.safetensors").exists():
+            torch.manual_seed(SEED)
+            _save_hearing_gemma(target)
+
+
+def _save_hearing_gemma(target: Path) -> None:
+    """A Gemma 3n with its ears, without its eyes, as the product loads it."""
+    from transformers import (
+        Gemma3nAudioFeatureExtractor,
+        Gemma3nConfig,
+        Gemma3nForConditionalGeneration,
+        Gemma3nProcessor,
+        SiglipImageProcessorPil,
+    )
+
+    from models.gemma_3n import leave_out_vision
+
+    leave_out_vision()
+    special = BEGIN_TOKENS | PICTURE_TOKENS | SOUND_TOKENS
+    tokenizer = _chat_tokenizer(special)
+    pictures_at = len(tokenizer) - len(SOUND_TOKENS) - len(PICTURE_TOKENS)
+    sound_at = pictures_at + len(PICTURE_TOKENS)
+    config = Gemma3nConfig(
+        text_config={
+            "vocab_size": len(tokenizer), "vocab_size_per_layer_input": pictures_at, "hidden_size": 16,
+            "hidden_size_per_layer_input": 8, "intermediate_size": 32, "num_hidden_layers": 4,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "laurel_rank": 4, "altup_num_inputs": 2,
+            "num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 2,
+        },
+        audio_config={
+            "vocab_size": len(SOUND_TOKENS), "vocab_offset": sound_at, "hidden_size": 16,
+            "conf_num_attention_heads": 2, "conf_num_hidden_layers": 1, "sscp_conv_channel_size": [8, 4],
+        },
+        vision_config={
+            "vocab_size": len(PICTURE_TOKENS), "vocab_offset": pictures_at, "hidden_size": 16,
+            "label_names": ["LABEL_0", "LABEL_1"],
+        },
+        **{f"{name}_id": tokenizer.convert_tokens_to_ids(token) for name, token in special.items()},
+    )  # fmt: skip
+    Gemma3nProcessor(
+        Gemma3nAudioFeatureExtractor(), SiglipImageProcessorPil(), tokenizer, chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(target)  # fmt: skip
+    _save_chat_model(Gemma3nForConditionalGeneration(config), tokenizer, target)
+
+
+def _save_chat_model(model: Any, tokenizer: Any, target: Path) -> None:
+    """Save a model that stops where its turn ends."""
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, tokenizer.eot_token_id]
+    model.save_pretrained(target)
 
 
 def _letters() -> Any:
@@ -150,20 +227,21 @@ def _letters() -> Any:
     return T5Tokenizer(vocab=special + [(letter, -3.0) for letter in LETTERS], extra_ids=0)
 
 
-def _chat_tokenizer() -> Any:
-    """A tokenizer that knows letters, with Gemma's turns as its chat template."""
+def _chat_tokenizer(special: dict[str, str]) -> Any:
+    """A tokenizer that knows letters, with Gemma's turns as its chat template, and special tokens of its own."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", *GEMMA_SOUND_TOKENS]
-    tokens = dict.fromkeys([*special, *LETTERS, *LETTERS.upper(), "\n", " "])
-    vocabulary = {token: index for index, token in enumerate(tokens)}
+    begin = [token for name, token in special.items() if name in BEGIN_TOKENS]
+    end = [token for name, token in special.items() if name not in BEGIN_TOKENS]
+    text = ["<pad>", "<eos>", "<bos>", "<unk>", *TURN_TOKENS.values(), *begin, *LETTERS, *LETTERS.upper(), "\n", " "]
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*text, *end]))}
     letters = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     letters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     letters.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=letters, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", unk_token="<unk>",
-        additional_special_tokens=special[4:], chat_template=CHAT_TEMPLATE,
+        extra_special_tokens=TURN_TOKENS | special, chat_template=CHAT_TEMPLATE,
     )  # fmt: skip
 
 
@@ -234,5 +312,6 @@ def _write(path: Path, content: Any) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python tests/tiny_weights.py DIR")
+    sys.path.insert(0, str(Path(__file__).parent.parent))  # for models.gemma_3n
     build(Path(sys.argv[1]))
     print(f"{sys.argv[1]} holds small random checkpoints; run: MODELS_DIR={sys.argv[1]} python app.py")
