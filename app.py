@@ -67,7 +67,9 @@ VERSION = "0.1.0"
 FORM_BYTES = 1024 * 1024  # what a multipart form may add to the file itself
 WATCH_SECONDS = 0.2  # between looks at whether all workers have ended
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-BLUEPRINTS = (health, models, upload, process, analyze, generate, transcribe, download, status, cleanup, jobs_routes, songs)
+BLUEPRINTS = (
+    health, models, upload, process, analyze, generate, transcribe, download, status, cleanup, jobs_routes, songs,
+)  # fmt: skip
 
 log = logging.getLogger("studio")
 
