@@ -6,7 +6,7 @@ Looked for in the models folder (air-gapped installs and tests), then in the lib
 """
 
 import argparse
-import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import Cancelled, ModelUnavailable
-from models import REGISTRY, Report, download
-
-WHISPER_CACHE = Path.home() / ".cache" / "whisper"
+from models import REGISTRY, Report, checkpoints, download
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Source:
         Its name on the Hugging Face hub; None for Whisper, which has addresses of its own.
     license : str
     download_size_bytes : int or None
-        None where nobody published it.
+        Of the checkpoints alone, a tokenizer is small beside them; None where nobody published it.
     gated : bool
         Whether a licence must be accepted on the hub first.
     """
@@ -43,8 +41,8 @@ class Source:
     gated: bool = False
 
 
-def _demucs(variant: str, repository: str) -> Source:
-    return Source(f"{variant}.yaml", f"adefossez/{repository}", "MIT")
+def _demucs(variant: str, repository: str, size: int | None = None) -> Source:
+    return Source(f"{variant}.yaml", f"adefossez/{repository}", "MIT", size)
 
 
 def _whisper(filename: str, size: int | None = None) -> Source:
@@ -55,31 +53,38 @@ def _musicgen(variant: str) -> Source:
     return Source("config.json", f"facebook/musicgen-{variant}", "CC-BY-NC-4.0")
 
 
-def _gemma(variant: str) -> Source:
-    return Source("config.json", f"google/{variant}", "Gemma Terms of Use", gated=True)
+def _gemma(variant: str, size: int | None = None) -> Source:
+    return Source("config.json", f"google/{variant}", "Gemma Terms of Use", size, gated=True)
 
 
-# Repositories as demucs.hf.hf_repo_name names them, file names as in whisper._MODELS.
+# Repositories as demucs.hf.hf_repo_name names them, file names as in whisper._MODELS; sizes as the files were
+# published, Gemma's as its index files sum them up.
 SOURCES: dict[str, dict[str, Source]] = {
     "demucs": {
-        "htdemucs": _demucs("htdemucs", "HTDemucs"),
-        "htdemucs_ft": _demucs("htdemucs_ft", "HTDemucs-ft"),
-        "htdemucs_6s": _demucs("htdemucs_6s", "HTDemucs-6s"),
+        "htdemucs": _demucs("htdemucs", "HTDemucs", 84_025_440),
+        "htdemucs_ft": _demucs("htdemucs_ft", "HTDemucs-ft", 4 * 84_025_440),
+        "htdemucs_6s": _demucs("htdemucs_6s", "HTDemucs-6s", 54_885_744),
         "mdx": _demucs("mdx", "Demucs-mdx"),
         "mdx_extra": _demucs("mdx_extra", "Demucs-mdx_extra"),
         "mdx_q": _demucs("mdx_q", "Demucs-mdx_q"),
         "mdx_extra_q": _demucs("mdx_extra_q", "Demucs-mdx_extra_q"),
     },
     "whisper": {
-        "tiny": _whisper("tiny.pt"),
-        "base": _whisper("base.pt"),
-        "small": _whisper("small.pt"),
-        "medium": _whisper("medium.pt"),
-        "large": _whisper("large-v3.pt"),
-        "turbo": _whisper("large-v3-turbo.pt"),
+        "tiny": _whisper("tiny.pt", 75_572_083),
+        "base": _whisper("base.pt", 145_262_807),
+        "small": _whisper("small.pt", 483_617_219),
+        "medium": _whisper("medium.pt", 1_528_008_539),
+        "large": _whisper("large-v3.pt", 3_087_371_615),
+        "turbo": _whisper("large-v3-turbo.pt", 1_617_941_637),
     },
     "musicgen": {variant: _musicgen(variant) for variant in REGISTRY["musicgen"].variants},
-    "gemma_3n": {variant: _gemma(variant) for variant in REGISTRY["gemma_3n"].variants},
+    "gemma_3n": {
+        "gemma-2-2b-it": _gemma("gemma-2-2b-it", 5_228_683_776),
+        "gemma-2-9b-it": _gemma("gemma-2-9b-it", 18_483_411_968),
+        "gemma-2-27b-it": _gemma("gemma-2-27b-it", 54_454_256_640),
+        "gemma-3n-E2B-it": _gemma("gemma-3n-E2B-it"),
+        "gemma-3n-E4B-it": _gemma("gemma-3n-E4B-it"),
+    },
 }
 
 
@@ -101,7 +106,7 @@ def find(model: str, variant: str, models_dir: Path | None) -> Path | None:
     if model not in SOURCES:
         return None
     for candidate in _candidates(model, variant, models_dir):
-        if candidate.is_file() and not _missing_parts(candidate):
+        if candidate.is_file() and not checkpoints.missing(candidate):
             return candidate if candidate.suffix == ".pt" else candidate.parent
     return None
 
@@ -124,11 +129,13 @@ def fetch(model: str, variant: str, models_dir: Path | None, report: Report) -> 
     Raises
     ------
     ModelUnavailable
-        When they are neither here nor to be had: names the file, the places and the command that fetches it.
+        When they are neither here nor to be had: names the file, the places and the command that fetches it. When
+        a file that is here is damaged: names it.
     """
     if model not in SOURCES:
         return None
     if found := find(model, variant, models_dir):
+        _refuse_damage(model, variant, found)
         return found
     source = SOURCES[model][variant]
     try:
@@ -136,7 +143,9 @@ def fetch(model: str, variant: str, models_dir: Path | None, report: Report) -> 
         report(0.0, message)
         folder = _target(model, variant, models_dir) if models_dir else None
         if source.repository is None:
-            download.whisper_checkpoint(variant, folder or WHISPER_CACHE, report, message)
+            download.whisper_checkpoint(variant, folder or _whisper_cache(), report, message)
+        elif model == "demucs":
+            download.demucs_bag(variant, source.repository, folder, _torch_cache(), report, message)
         else:
             download.repository(source.repository, folder, report, message)
     except Cancelled:
@@ -174,23 +183,42 @@ def size_bytes(model: str, variant: str, path: Path) -> int:
     path : Path
         As find() gave it.
     """
-    first = path if path.is_file() else path / SOURCES[model][variant].filename
-    return sum(part.stat().st_size for part in _parts(first).values() if part is not None)
+    return sum(part.stat().st_size for part in _files(model, variant, path))
 
 
 def _candidates(model: str, variant: str, models_dir: Path | None) -> Iterator[Path]:
     """Where a variant's first file may be, in the order the places are looked in."""
+    for folder in _places(model, variant, models_dir):
+        if folder.name == "snapshots":
+            yield from sorted(folder.glob(f"*/{SOURCES[model][variant].filename}"))
+        else:
+            yield folder / SOURCES[model][variant].filename
+
+
+def _places(model: str, variant: str, models_dir: Path | None) -> Iterator[Path]:
+    """The folders that are looked in: ours, then the library's own."""
     source = SOURCES[model][variant]
     if models_dir is not None:
-        yield _target(model, variant, models_dir) / source.filename
+        yield _target(model, variant, models_dir)
     if source.repository is None:
-        yield WHISPER_CACHE / source.filename
+        yield _whisper_cache()
         return
     from huggingface_hub import constants  # this module of it is light
 
-    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{source.repository.replace('/', '--')}" / "snapshots"
-    for snapshot in sorted(snapshots.glob("*")):
-        yield snapshot / source.filename
+    yield Path(constants.HF_HUB_CACHE) / f"models--{source.repository.replace('/', '--')}" / "snapshots"
+    if model == "demucs":
+        yield _torch_cache()
+
+
+def _whisper_cache() -> Path:
+    """Where whisper.load_model keeps its downloads."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
+
+
+def _torch_cache() -> Path:
+    """Where torch.hub keeps downloads, and demucs those from its older address."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
 
 
 def _target(model: str, variant: str, models_dir: Path) -> Path:
@@ -198,47 +226,37 @@ def _target(model: str, variant: str, models_dir: Path) -> Path:
     return models_dir / model if model in ("demucs", "whisper") else models_dir / model / variant
 
 
-def _parts(first: Path) -> dict[str, Path | None]:
-    """The files with the numbers themselves that go with a variant's first file; None where one is missing."""
-    folder = first.parent
-    if first.suffix == ".yaml":
-        import yaml
-
-        signatures = yaml.safe_load(first.read_text())["models"]
-        return {signature: next(_of_signature(folder, signature), None) for signature in signatures}
-    if first.suffix != ".json":
-        return {first.name: first}
-    index, whole = folder / "model.safetensors.index.json", folder / "pytorch_model.bin"
-    names = {"model.safetensors"}
-    if index.exists():
-        names = set(json.loads(index.read_text())["weight_map"].values())
-    elif whole.exists():
-        names = {whole.name}
-    return {name: folder / name if (folder / name).exists() else None for name in sorted(names)}
+def _files(model: str, variant: str, path: Path) -> Iterator[Path]:
+    """The files with the numbers themselves, of weights as find() gave them."""
+    first = path if path.is_file() else path / SOURCES[model][variant].filename
+    yield from (part for part in checkpoints.parts(first).values() if part is not None)
 
 
-def _of_signature(folder: Path, signature: str) -> Iterator[Path]:
-    """Files of one demucs model: its own repositories have .th files, the hub's safetensors."""
-    for pattern in (f"{signature}-*.th", f"{signature}.th", f"{signature}.safetensors"):
-        yield from folder.glob(pattern)
+def _refuse_damage(model: str, variant: str, path: Path) -> None:
+    """Raise ModelUnavailable when weights as find() gave them are not whole."""
+    for part in _files(model, variant, path):
+        if trouble := checkpoints.damage(part):
+            raise ModelUnavailable(
+                f"The weights of {model} {variant} are damaged: {part}: {trouble}. Delete that file and fetch it again "
+                f"with: {_command(model, variant)}."
+            )
 
 
-def _missing_parts(first: Path) -> list[str]:
-    """What an interrupted download or copy left out."""
-    return [name for name, path in _parts(first).items() if path is None]
+def _command(model: str, variant: str) -> str:
+    """What fetches a variant."""
+    return f"python -m models.weights pull {model} {variant}"
 
 
 def _absent(model: str, variant: str, models_dir: Path | None, error: Exception | None) -> str:
     """One sentence or three: what is missing, where it was looked for, what to do."""
     source = SOURCES[model][variant]
-    candidates = list(_candidates(model, variant, models_dir))
-    places = [str(path.parent) for path in candidates] or [f"the Hugging Face cache of {source.repository}"]
-    command = f"python -m models.weights pull {model} {variant}"
+    places = ", ".join(str(folder) for folder in _places(model, variant, models_dir))
     sentence = (
         f"The weights of {model} {variant} ({source.filename}) are not here and could not be downloaded: looked in "
-        f"{', '.join(places)}. Fetch them where there is a network with: {command}"
+        f"{places}. Fetch them where there is a network with: {_command(model, variant)}"
     )
-    half = [f"{path.parent} lacks {', '.join(_missing_parts(path))}" for path in candidates if path.is_file()]
+    candidates = [path for path in _candidates(model, variant, models_dir) if path.is_file()]
+    half = [f"{path.parent} lacks {', '.join(checkpoints.missing(path))}" for path in candidates]
     if half:
         sentence += f". An incomplete copy was found: {'; '.join(half)}"
     if source.gated:
@@ -268,11 +286,13 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; its exit status."""
     from config import Config  # this is an entry point, as app.py is
 
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--models-dir", type=Path, default=Config.from_environment().models_dir, help="else MODELS_DIR")
     parser = argparse.ArgumentParser(prog="python -m models.weights", description="Fetch weights ahead.")
-    parser.add_argument("--models-dir", type=Path, default=Config.from_environment().models_dir)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="show which weights are here")
-    commands.add_parser("pull", help="download weights").add_argument("names", nargs="+", metavar="MODEL|VARIANT")
+    commands.add_parser("list", parents=[where], help="show which weights are here")
+    pull = commands.add_parser("pull", parents=[where], help="download weights")
+    pull.add_argument("names", nargs="+", metavar="MODEL|VARIANT")
     options = parser.parse_args(arguments)
     try:
         return _list(options.models_dir) if options.command == "list" else _pull(options.names, options.models_dir)
@@ -295,7 +315,6 @@ def _pull(names: list[str], models_dir: Path | None) -> int:
 
     for model, variant in list(_wanted(names)):
         with tqdm(total=100, unit="%", desc=f"{model} {variant}") as bar:
-
             path = fetch(model, variant, models_dir, _show_on(bar))
             bar.update(100 - bar.n)
         print(f"{model} {variant}: {path}")
