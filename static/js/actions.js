@@ -1,7 +1,6 @@
 /** What the person at the screen can do, and what the page does by itself when a song ends. */
 
 import { cancelJob, getModels, getStatus, retryJob, startAnalysis, uploadSong } from "./api.js";
-import { size } from "./format.js";
 import { withJobs, withoutSong, withStage, withUpload } from "./state.js";
 
 const REMEMBERED = "song"; // what the upload told of the song; its state comes from the server
@@ -51,8 +50,7 @@ export function createActions(store, follow) {
       store.update((state) => withUpload(state, loaded, total, (performance.now() - began) / 1000));
     try {
       const song = await uploadSong(file, variants, sent, upload.signal);
-      const message = `${size(song.size_bytes)} uploaded`;
-      store.update((state) => withStage(state, "upload", { status: "complete", progress: 100, message }));
+      store.update((state) => withStage(state, "upload", { status: "complete", progress: 100, message: "" }));
       adopt(song, "processing");
     } catch (error) {
       const [status, phase] = [error.code === "cancelled" ? "cancelled" : "failed", "idle"];

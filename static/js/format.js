@@ -1,13 +1,13 @@
 /** Numbers and names as people read them. */
 
-const KIB = 1024;
+const KILO = 1000;
 
-/** 1536 → "1.5 kB", as file managers count. */
+/** 1500 → "1.5 kB". */
 export function size(bytes) {
-  if (bytes < KIB) return `${bytes} B`;
+  if (bytes < KILO) return `${bytes} B`;
   const units = ["kB", "MB", "GB"];
-  const power = Math.min(Math.floor(Math.log(bytes) / Math.log(KIB)), units.length);
-  const value = bytes / KIB ** power;
+  const power = Math.min(Math.floor(Math.log(bytes) / Math.log(KILO)), units.length);
+  const value = bytes / KILO ** power;
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[power - 1]}`;
 }
 

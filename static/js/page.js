@@ -40,8 +40,9 @@ store.watch(whole, createAnalysis(actions));
 
 const live = connect({
   connection(connected) {
+    const missed = connected && store.state.problem?.code === "unreachable";
     store.update((state) => withConnection(state, connected));
-    if (connected && !store.state.models) actions.loadModels();
+    if (missed && !store.state.models) actions.loadModels();
   },
   event(event) {
     const { seq } = store.state;

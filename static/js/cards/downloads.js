@@ -10,9 +10,20 @@ const GROUPS = [
   { model: "karaoke", title: "Karaoke", icon: "karaoke" },
   { model: "pitch_analysis", title: "Key and tempo", icon: "analysis" },
 ];
-const NAMES = { LRC: "Synced lyrics", SRT: "Subtitles", VTT: "Web subtitles", TXT: "Plain text", PNG: "Picture" };
-const DATA = { whisper: "Words with times", karaoke: "Sync data", pitch_analysis: "Analysis", gemma_3n: "Analysis" };
-const AUDIO = ["MP3", "WAV", "FLAC", "M4A", "OGG"];
+// What a file is called: by its own name, by model and kind, or by kind; audio keeps its name (stems are named by models).
+const NAMES = {
+  "karaoke.lrc": "Lyrics by word",
+  "karaoke.txt": "UltraStar song",
+  "whisper JSON": "Words with times",
+  "karaoke JSON": "Sync data",
+  JSON: "Analysis",
+  LRC: "Lyrics by line",
+  SRT: "Subtitles",
+  VTT: "Web subtitles",
+  ASS: "Animated subtitles",
+  TXT: "Plain text",
+  PNG: "Picture",
+};
 
 export function createDownloads() {
   const list = byId("downloads");
@@ -36,8 +47,7 @@ function section(group) {
 
 function row(file, model) {
   const kind = extension(file.filename);
-  const named = kind === "JSON" ? DATA[model] : NAMES[kind];
-  const name = AUDIO.includes(kind) || !named ? words(stem(file.filename)) : named;
+  const name = NAMES[file.filename] ?? NAMES[`${model} ${kind}`] ?? NAMES[kind] ?? words(stem(file.filename));
   const label = element("span", { class: "file-name" }, name, element("span", { class: "file-real" }, file.filename));
   const facts = element("span", { class: "file-facts" }, size(file.size_bytes));
   const link = { class: "file", href: file.download_url, download: file.filename };

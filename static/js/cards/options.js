@@ -37,7 +37,8 @@ function option(name, config, chosen) {
 /** "Ready · MIT", or what it takes: "Downloads 1.4 GB at first use · MIT". */
 function facts(variant) {
   if (!variant) return "";
-  const download = variant.download_size_bytes ? `Downloads ${size(variant.download_size_bytes)} at first use` : "";
+  const bytes = variant.download_size_bytes;
+  const download = bytes ? `Downloads ${size(bytes)} at first use` : "Downloads at first use";
   const state = variant.loaded ? "Loaded" : variant.cached ? "Ready" : download;
   return [state, variant.license].filter(Boolean).join(" · ");
 }

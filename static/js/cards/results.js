@@ -15,19 +15,22 @@ export function createResults() {
     if (!visible || jobs === shown) return;
     shown = jobs;
     const files = jobs.flatMap((job) => job.files ?? []);
-    const unfinished = Object.values(stages).some((stage) => stage.status !== "complete");
+    const unfinished = !isComplete(Object.values(stages));
     panel.dataset.complete = String(!unfinished);
     mark.setAttribute("href", iconUrl(unfinished ? "warning" : "complete"));
-    heading.textContent = title(files.length, unfinished);
-    about.textContent = files.length ? `${files.length} files, ${size(total(files))}` : "Nothing was made of this song.";
+    heading.textContent = title(files.length, Object.values(stages));
+    about.textContent = files.length ? `${files.length} files, ${size(total(files))}` : "No files yet.";
     archive.href = archiveUrl(song.file_id);
     show(archive, files.length > 0);
   };
 }
 
-function title(count, unfinished) {
-  if (!unfinished) return "Your song is ready";
-  return count ? "Some of your song is ready" : "Processing did not finish";
+function title(count, stages) {
+  if (isComplete(stages)) return "Your song is ready";
+  if (count) return "Some of your song is ready";
+  return stages.every((stage) => stage.status === "waiting") ? "Not processed yet" : "Processing did not finish";
 }
+
+const isComplete = (stages) => stages.every((stage) => stage.status === "complete");
 
 const total = (files) => files.reduce((sum, file) => sum + file.size_bytes, 0);

@@ -1,0 +1,282 @@
+"""The page in a real browser, against a real server with real workers."""
+
+import io
+import os
+import re
+import shutil
+import signal
+import wave
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from playwright.sync_api import Browser, Locator, Page, Response, Route, expect, sync_playwright
+
+from tests.serving import Server
+
+STAGES = ("upload", "separation", "transcription", "karaoke")
+STRICT_POLICY = "default-src 'self'; connect-src 'self' ws: wss:"
+RATE = 44100
+JOB_MILLISECONDS = 120_000
+OpenPage = Callable[..., Page]
+
+# A file dropped from outside, as the browser itself would hand it to the page.
+DROP = """([name, bytes]) => {
+    const carried = new DataTransfer();
+    carried.items.add(new File([new Uint8Array(bytes)], name, {type: "audio/wav"}));
+    document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true}));
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run"]
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        running = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def studio(server: Server) -> Iterator[Server]:
+    """The shared server, from which the test's songs are removed at the end."""
+    there_before = _songs(server)
+    yield server
+    for file_id in _songs(server) - there_before:
+        requests.delete(f"{server.url}/songs/{file_id}", timeout=60)
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """Opens the page under the strict policy; at the end no script may have failed and no rule been broken."""
+    complaints: list[str] = []
+    context = browser.new_context(reduced_motion="reduce")
+
+    def with_strict_policy(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, headers=answer.headers | {"content-security-policy": STRICT_POLICY})
+
+    def open_it(server: Server, path: str = "/") -> Page:
+        page = context.new_page()
+        page.route(re.compile(rf"{server.url}/(\?.*)?$"), with_strict_policy)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+        page.goto(server.url + path)
+        expect(page.locator("#connection")).to_have_text("Connected")
+        return page
+
+    yield open_it
+    context.close()
+    assert complaints == []
+
+
+def test_a_song_chosen_by_click_goes_through_and_everything_downloads(
+    studio: Server, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = open_page(studio)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_text("choose a file").click()
+    chooser.value.set_files(_tone(tmp_path / "Dusk - River.wav", seconds=4))
+    expect(page.locator("#song-card")).to_contain_text("Dusk - River.wav")
+    expect(page.locator("#song-facts")).to_contain_text("WAV")
+    _start(page)
+    for stage in STAGES:
+        expect(_card(page, stage)).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
+        expect(_card(page, stage)).to_contain_text("✓ Complete")
+    expect(page.locator("#results-heading")).to_have_text("Your song is ready")
+    expect(page.locator("#metadata")).to_contain_text("44.1 kHz")
+    expect(page.locator("#song-artist")).to_have_text("Dusk")
+    names = _assert_links_work(page, studio)
+    assert {"vocals.mp3", "transcription_tiny.lrc"} <= names
+    assert len(_archive(page, studio)) == len(names)
+    page.set_viewport_size({"width": 340, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") == 340, "a phone would have to scroll sideways"
+
+
+def test_key_and_tempo_on_request(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
+    song = studio.upload(_tone(tmp_path / "tone.wav", seconds=4))
+    page = open_page(studio, f"/?song={song['file_id']}")
+    page.get_by_role("button", name="Analyse key and tempo").click()
+    expect(page.locator("#analysis .figure-value").first).to_have_text("A major", timeout=JOB_MILLISECONDS)
+    picture = page.locator("#analysis img")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+
+
+def test_text_called_mp3_shows_the_servers_sentence(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
+    path = tmp_path / "lyrics.mp3"
+    path.write_text("These are only words. " * 50)
+    page = open_page(studio)
+    page.locator("#file").focus()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(path)
+    with page.expect_response("**/upload*") as answer:
+        _start(page)
+    sentence = _error(answer.value, status=415)
+    expect(page.get_by_role("alert")).to_contain_text(sentence)
+    expect(_card(page, "upload")).to_contain_text("❌ Failed")
+    expect(_card(page, "upload")).to_contain_text(sentence)
+    expect(_card(page, "separation")).to_contain_text("⏳ Waiting")
+
+
+def test_a_dropped_file_with_markup_in_its_name_shows_as_text(studio: Server, open_page: OpenPage) -> None:
+    page = open_page(studio)
+    name = "<img src=x onerror=alert(1)> - <script>alert(2)<&>.wav"
+    page.evaluate(DROP, [name, list(_wav(seconds=0.5))])
+    expect(page.locator("#song-title")).to_have_text(name)
+    _start(page)
+    expect(page.locator("#song-artist")).to_have_text("<img src=x onerror=alert(1)>")
+    expect(page.locator("#song-title")).to_have_text("<script>alert(2)<&>")
+    assert page.locator("#song img, #song script").count() == 0
+
+
+def test_badge_follows_the_server(open_page: OpenPage, tmp_path: Path, weights_dir: Path) -> None:
+    server = Server(tmp_path, weights_dir, START_WORKERS="false").start(ready=False)
+    page = open_page(server)
+    badge = page.locator("#connection")
+    expect(badge).to_have_attribute("data-status", "connected")
+    assert server.stop() == 0
+    expect(badge).to_have_text("Disconnected")
+    expect(badge).to_have_attribute("data-status", "disconnected")
+    server.start(ready=False)
+    expect(badge).to_have_text("Connected", timeout=15_000)
+    assert server.stop() == 0
+
+
+def test_reload_in_mid_job_comes_back_and_follows(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(studio)
+    page.set_input_files("#file", _tone(tmp_path / "Dusk - Long.wav", seconds=12))
+    _start(page)
+    expect(_card(page, "separation")).to_have_attribute("data-status", "processing", timeout=JOB_MILLISECONDS)
+    with _held(studio.worker_pids()):
+        seen = _percent(page, "separation")
+        page.reload()
+        expect(_card(page, "upload")).to_have_attribute("data-status", "complete")
+        expect(_card(page, "separation")).to_have_attribute("data-status", "processing")
+        expect(page.locator("#song-title")).to_have_text("Long")
+        assert _percent(page, "separation") >= seen >= 10
+    expect(_card(page, "karaoke")).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
+    expect(page.locator("#results-heading")).to_have_text("Your song is ready")
+
+
+def test_cancel(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(studio)
+    page.set_input_files("#file", _tone(tmp_path / "long.wav", seconds=60))
+    _start(page)
+    expect(_card(page, "separation")).to_have_attribute("data-status", "processing", timeout=JOB_MILLISECONDS)
+    page.get_by_role("button", name="Cancel").click()
+    expect(_card(page, "separation")).to_have_attribute("data-status", "cancelled", timeout=JOB_MILLISECONDS)
+    expect(_card(page, "karaoke")).to_have_attribute("data-status", "skipped")
+    page.get_by_role("button", name="Process another song").click()
+    expect(page.locator("#picker")).to_be_visible()
+
+
+def test_a_failed_stage_shows_its_reason_and_can_be_tried_again(
+    open_page: OpenPage, tmp_path: Path, weights_dir: Path
+) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(weights_dir, weights, copy_function=os.link)
+    missing = weights / "whisper" / "tiny.pt"
+    missing.unlink()
+    server = Server(tmp_path / "server", weights, XDG_CACHE_HOME=tmp_path, HTTPS_PROXY="http://127.0.0.1:9").start()
+    page = open_page(server)
+    page.set_input_files("#file", _tone(tmp_path / "tone.wav", seconds=4))
+    _start(page)
+    expect(_card(page, "transcription")).to_contain_text("❌ Failed", timeout=JOB_MILLISECONDS)
+    expect(_card(page, "transcription")).to_contain_text("tiny.pt")
+    expect(_card(page, "separation")).to_have_attribute("data-status", "complete")
+    expect(_card(page, "karaoke")).to_have_attribute("data-status", "skipped")
+    assert "vocals.mp3" in _assert_links_work(page, server)
+    shutil.copy(weights_dir / "whisper" / "tiny.pt", missing)
+    page.get_by_role("button", name="Try again: transcription").click()
+    expect(_card(page, "karaoke")).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
+    expect(page.locator("#results-heading")).to_have_text("Your song is ready")
+    assert server.stop() == 0
+
+
+def _songs(server: Server) -> set[str]:
+    """Ids of all songs there are."""
+    return {song["file_id"] for song in server.get("/songs").json()["songs"]}
+
+
+def _start(page: Page) -> None:
+    """Start, with the smallest transcription model."""
+    page.select_option("#transcription-variant", "tiny")
+    page.get_by_role("button", name="Start processing").click()
+
+
+def _card(page: Page, stage: str) -> Locator:
+    """A stage's card."""
+    return page.locator(f"#stage-{stage}")
+
+
+def _percent(page: Page, stage: str) -> int:
+    """What a stage's bar shows."""
+    return int(_card(page, stage).get_by_role("progressbar").get_attribute("aria-valuenow") or 0)
+
+
+def _assert_links_work(page: Page, server: Server) -> set[str]:
+    """Every file that was made has a link, and the link gives all of it; the names."""
+    file_id = page.url.partition("?song=")[2]
+    files = [file for job in server.get(f"/status/{file_id}").json()["jobs"] for file in job["files"]]
+    expect(page.locator("#downloads a")).to_have_count(len(files))
+    for file in files:
+        link = page.locator(f"#downloads a[download='{file['filename']}']")
+        answer = server.get(link.get_attribute("href") or "")
+        assert answer.status_code == 200
+        assert len(answer.content) == file["size_bytes"]
+    return {file["filename"] for file in files}
+
+
+def _archive(page: Page, server: Server) -> list[str]:
+    """The names in the archive that the page links to."""
+    answer = server.get(page.get_by_role("link", name="Download all").get_attribute("href") or "")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        return archive.namelist()
+
+
+def _error(response: Response, status: int) -> str:
+    """The sentence of the server's error."""
+    assert response.status == status
+    sentence: str = response.json()["error"]
+    return sentence
+
+
+@contextmanager
+def _held(pids: list[int]) -> Iterator[None]:
+    """Processes stand still inside the block."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _tone(path: Path, seconds: float) -> Path:
+    """A file with an A major chord in it."""
+    path.write_bytes(_wav(seconds))
+    return path
+
+
+def _wav(seconds: float) -> bytes:
+    """An A major chord, 16-bit stereo."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    chord = sum(np.sin(2 * np.pi * 440 * 2 ** (step / 12) * time) for step in (0, 4, 7, 12)) / 5
+    samples = np.repeat((chord * 32767).astype("<i2")[:, None], 2, axis=1)
+    written = io.BytesIO()
+    with wave.open(written, "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(samples.tobytes())
+    return written.getvalue()
