@@ -27,7 +27,7 @@ def patch(mode: str) -> None:
     if mode not in MODES:
         raise ValueError(f"ASYNC_MODE={mode!r} is not one of {', '.join(MODES)}.")
     if mode == "eventlet":
-        # Its own name resolution is left out: it takes a third of what the import costs, and we resolve next to nothing.
+        # Its own name resolution is left out: a third of what the import costs, and we resolve next to nothing.
         os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the decision is documented above
