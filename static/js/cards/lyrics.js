@@ -12,7 +12,7 @@ export function createLyrics() {
     const text = (heard.text ?? "").trim();
     const heading = element("h3", { id: "lyrics-heading" }, "Lyrics");
     const words = text
-      ? element("p", { class: "lyrics-text", role: "region", tabindex: "0", "aria-labelledby": "lyrics-heading" }, text)
+      ? element("p", { class: "lyrics-text", role: "group", tabindex: "0", "aria-labelledby": "lyrics-heading" }, text)
       : element("p", { class: "tile-empty" }, heard.message || "No singing was heard in this song.");
     tile.replaceChildren(heading, words);
   };
