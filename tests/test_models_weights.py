@@ -311,6 +311,25 @@ def test_a_cancelled_download_leaves_nothing_that_counts(hub: Host, tmp_path: Pa
     assert weights.fetch("musicgen", "small", tmp_path / "models", Said()) is not None
 
 
+def test_a_cancelled_download_of_demucs_does_not_go_on_elsewhere(
+    demucs_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import demucs.pretrained
+
+    def cancel_when_it_moves(fraction: float, message: str | None = None) -> None:
+        if fraction > 0:
+            raise Cancelled
+
+    hub, older = Host(demucs_files, "adefossez/Demucs-mdx"), Host(demucs_files)
+    use_hub(monkeypatch, hub.url, tmp_path / "hub_cache")
+    monkeypatch.setattr(demucs.pretrained, "ROOT_URL", f"{older.url}/")
+    with pytest.raises(Cancelled):
+        weights.fetch("demucs", "mdx", tmp_path / "models", cancel_when_it_moves)
+    assert older.asked == []
+    hub.close()
+    older.close()
+
+
 def test_a_gated_repository_says_how_to_get_in(
     hub_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,76 @@
+"""The table of weights: where each variant's come from, under which licence, how large they are."""
+
+from dataclasses import dataclass
+
+from models import REGISTRY
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one variant's weights come from.
+
+    Attributes
+    ----------
+    filename : str
+        The file that load() begins with: Whisper's checkpoint, a demucs bag's yaml, a model folder's config.json.
+    repository : str or None
+        Its name on the Hugging Face hub; None for Whisper, which has addresses of its own.
+    license : str
+    download_size_bytes : int or None
+        Of the checkpoints alone, a tokenizer is small beside them; None where nobody published it.
+    gated : bool
+        Whether a licence must be accepted on the hub first.
+    """
+
+    filename: str
+    repository: str | None
+    license: str
+    download_size_bytes: int | None = None
+    gated: bool = False
+
+
+def _demucs(variant: str, repository: str, size: int | None = None) -> Source:
+    return Source(f"{variant}.yaml", f"adefossez/{repository}", "MIT", size)
+
+
+def _whisper(filename: str, size: int | None = None) -> Source:
+    return Source(filename, None, "MIT", size)
+
+
+def _musicgen(variant: str) -> Source:
+    return Source("config.json", f"facebook/musicgen-{variant}", "CC-BY-NC-4.0")
+
+
+def _gemma(variant: str, size: int | None = None) -> Source:
+    return Source("config.json", f"google/{variant}", "Gemma Terms of Use", size, gated=True)
+
+
+# Repositories as demucs.hf.hf_repo_name names them, file names as in whisper._MODELS; sizes as the files were
+# published, Gemma's as its index files sum them up (27b: its published count of weights, two bytes each).
+SOURCES: dict[str, dict[str, Source]] = {
+    "demucs": {
+        "htdemucs": _demucs("htdemucs", "HTDemucs", 84_025_440),
+        "htdemucs_ft": _demucs("htdemucs_ft", "HTDemucs-ft", 4 * 84_025_440),
+        "htdemucs_6s": _demucs("htdemucs_6s", "HTDemucs-6s", 54_885_744),
+        "mdx": _demucs("mdx", "Demucs-mdx"),
+        "mdx_extra": _demucs("mdx_extra", "Demucs-mdx_extra"),
+        "mdx_q": _demucs("mdx_q", "Demucs-mdx_q"),
+        "mdx_extra_q": _demucs("mdx_extra_q", "Demucs-mdx_extra_q"),
+    },
+    "whisper": {
+        "tiny": _whisper("tiny.pt", 75_572_083),
+        "base": _whisper("base.pt", 145_262_807),
+        "small": _whisper("small.pt", 483_617_219),
+        "medium": _whisper("medium.pt", 1_528_008_539),
+        "large": _whisper("large-v3.pt", 3_087_371_615),
+        "turbo": _whisper("large-v3-turbo.pt", 1_617_941_637),
+    },
+    "musicgen": {variant: _musicgen(variant) for variant in REGISTRY["musicgen"].variants},
+    "gemma_3n": {
+        "gemma-2-2b-it": _gemma("gemma-2-2b-it", 5_228_683_776),
+        "gemma-2-9b-it": _gemma("gemma-2-9b-it", 18_483_411_968),
+        "gemma-2-27b-it": _gemma("gemma-2-27b-it", 54_454_256_640),
+        "gemma-3n-E2B-it": _gemma("gemma-3n-E2B-it"),
+        "gemma-3n-E4B-it": _gemma("gemma-3n-E4B-it"),
+    },
+}
