@@ -1,9 +1,10 @@
 """A song's state, derived from its jobs and events: nothing of it is stored."""
 
+from dataclasses import asdict
 from typing import Any
 
 from jobs.store import ACTIVE, COMPLETED, QUEUED, Job, JobStore
-from storage.songs import Songs
+from storage.songs import Song, Songs
 
 
 def song_status(store: JobStore, songs: Songs, file_id: str) -> dict[str, Any] | None:
@@ -12,7 +13,7 @@ def song_status(store: JobStore, songs: Songs, file_id: str) -> dict[str, Any] |
     Returns
     -------
     dict
-        file_id, status, tracks, stages: {name: {progress, message, error, eta_seconds}}, jobs.
+        file_id, status, tracks, stages: {name: {progress, message, error, eta_seconds}}, jobs, and the song's facts.
     """
     song, jobs = songs.get(file_id), store.find(file_id=file_id)
     if song is None and not jobs:
@@ -23,7 +24,14 @@ def song_status(store: JobStore, songs: Songs, file_id: str) -> dict[str, Any] |
         "tracks": tracks(jobs),
         "stages": _stages(store, file_id),
         "jobs": [job_record(job) for job in jobs],
+        **(facts(song) if song else {}),
     }
+
+
+def facts(song: Song) -> dict[str, Any]:
+    """What an upload answers of its song."""
+    hidden = ("file_id", "extension", "created_at")
+    return {name: value for name, value in asdict(song).items() if name not in hidden}
 
 
 def job_record(job: Job) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The demo page, the API's description and its documentation page; nothing is loaded from other hosts."""
 
+import mimetypes
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import cast
@@ -8,6 +9,9 @@ from flask import Blueprint, Response, current_app, jsonify, send_from_directory
 from flask_openapi3 import OpenAPI
 
 bp = Blueprint("pages", __name__)
+
+# Windows takes it from its registry, where it may be text/plain, and then no module runs.
+mimetypes.add_type("text/javascript", ".js")
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 SWAGGER_UI = Path(str(package_files("flask_openapi3_swagger"))) / "templates" / "swagger"
