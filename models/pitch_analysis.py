@@ -117,7 +117,7 @@ def load(variant: str, device: str, weights: Path | None) -> PitchAnalysis:
 
 
 def run(model: PitchAnalysis, request: Request, audio_path: Path, out_dir: Path, report: Report) -> Result:
-    """Analyse a recording of any length; memory grows by some 400 bytes for every second of it.
+    """Analyse a recording of any length; memory grows by some 5 kB for every second of it.
 
     Parameters
     ----------

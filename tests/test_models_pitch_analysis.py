@@ -147,6 +147,14 @@ def test_a_recording_out_of_tune(tmp_path: Path, cents: int) -> None:
     assert json.loads((tmp_path / result.analysis_file).read_text())["tuning_cents"] == pytest.approx(cents, abs=5)
 
 
+@pytest.mark.parametrize("cents", [-45, 45])
+def test_notes_between_the_keys_of_a_piano_stay_single(cents: int) -> None:
+    sound = np.pad(chord_sound([60, 64, 67], 4, tuning=cents / 100)[0], chroma.CONTEXT_FRAMES * chroma.HOP)
+    mean = chroma.inner_frames(chroma.NoteChroma()(sound), 4 * 22050, chroma.HOP).mean(axis=1)
+    tones, others = mean[[0, 4, 7]], np.delete(mean, [0, 4, 7])
+    assert others.max() < 0.2 * tones.min()
+
+
 def test_overtones_are_not_notes() -> None:
     """The fifth overtone of C is an E: note chroma knows better, plain chroma does not."""
     sound = np.pad(chord_sound([48, 55], 4)[0], chroma.CONTEXT_FRAMES * chroma.HOP)
