@@ -1,7 +1,11 @@
 """What tests share: weights, a running server, an app without workers, rendered songs."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+# Tiny models gain nothing by more threads, and on a busy machine torch's threads mostly wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ from config import Config
 from jobs.store import JobStore
 from storage.database import Database
 from tests import render, tiny_weights
+from tests.library import Library
 from tests.serving import RedisServer, Server
 
 
@@ -69,7 +74,9 @@ def app(config: Config) -> Iterator[OpenAPI]:
     from app import create_app
 
     made = create_app(config)
+    made.extensions["background"].tail.start()
     yield made
+    made.extensions["background"].tail.stop()
     made.extensions["studio"].jobs.queue.close()
     made.extensions["studio"].store.database.close()
 
@@ -78,6 +85,12 @@ def app(config: Config) -> Iterator[OpenAPI]:
 def client(app: OpenAPI) -> FlaskClient:
     """Sends requests to that app."""
     return app.test_client()
+
+
+@pytest.fixture
+def library(app: OpenAPI) -> Library:
+    """Songs and jobs of that app, to be put there directly."""
+    return Library(app)
 
 
 @pytest.fixture(scope="session")
@@ -101,5 +114,8 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(server: Server, tone: Path) -> dict[str, Any]:
-    """What the service answered for a song that went through the pipeline while the client waited."""
+    """What the service answered for a song that went through the pipeline while the client waited.
+
+    Tests leave its results: what they make of it besides has other names.
+    """
     return server.upload(tone, auto_process="true", wait="true", transcription_model_variant="tiny")
