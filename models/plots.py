@@ -45,7 +45,7 @@ def draw(path: Path, chroma: np.ndarray, duration_seconds: float, key: KeyEstima
     colours = ["tab:orange" if name == key.name else "tab:blue" for name in KEY_NAMES]
     below.bar(range(24), strengths, color=colours)
     below.set_xticks(range(24), [name.replace(" major", "").replace(" minor", "m") for name in KEY_NAMES])
-    below.set_ylabel("key strength")
+    below.set_ylabel("correlation with the key's profile")
     figure.savefig(path, dpi=100)
 
 
