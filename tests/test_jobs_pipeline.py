@@ -2,24 +2,16 @@
 
 import uuid
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from errors import Conflict, InvalidInput, NotFound
+from errors import InvalidInput, NotFound
 from jobs import pipeline
 from jobs.store import CANCELLED, COMPLETED, FAILED, Job, JobStore, Outcome
-from storage.files import Files, result_folder
-from tests.rows import a_job, running
+from tests.rows import running
 
 SONG, PIPELINE = str(uuid.uuid4()), str(uuid.uuid4())
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    """Empty folders."""
-    return Files(tmp_path / "uploads", tmp_path / "outputs")
 
 
 def the_pipeline() -> pipeline.NewJob:
@@ -125,43 +117,6 @@ def test_a_job_of_its_own_closes_only_its_stage(store: JobStore) -> None:
     assert told(job, COMPLETED) == [("separation", 100, "Audio separation complete", None)]
     assert told(job, FAILED, "no") == [("separation", 100, "Separation failed", "no")]
     assert [row[0] for row in told(job, CANCELLED)] == ["separation"]
-
-
-def finished(store: JobStore, files: Files, model: str, result: dict[str, str], *names: str) -> str:
-    """A completed job of the song with such files; its folder."""
-    job = running(store, a_job(file_id=SONG, model=model, parameters={"n": store.count()}))
-    folder = result_folder(SONG, model, job.variant, job.id, 1)
-    staging = files.staging(job.id, 1)
-    for name in names:
-        (staging / name).write_bytes(b"sound")
-    files.publish(staging, folder)
-    entries = [{"filename": name, "size_bytes": 5} for name in names]
-    store.finish(job, Outcome(COMPLETED, folder=folder, result=result, files=entries))
-    return folder
-
-
-def test_karaoke_says_what_is_missing(store: JobStore, files: Files) -> None:
-    with pytest.raises(Conflict, match=rf"missing: vocals, instrumental, transcription\. Run .+ on {SONG} first\."):
-        pipeline.karaoke_inputs(store, files, SONG, "full")
-    folder = finished(store, files, "demucs", {}, "vocals.mp3", "instrumental.mp3")
-    with pytest.raises(Conflict, match=r"missing: transcription\. Run whisper on") as caught:
-        pipeline.karaoke_inputs(store, files, SONG, "full")
-    assert caught.value.details == {"missing": ["transcription"]}
-    assert pipeline.karaoke_inputs(store, files, SONG, "instrumental_only")["instrumental"] == files.result(
-        folder, "instrumental.mp3"
-    )
-
-
-def test_karaoke_takes_the_newest_that_is_still_there(store: JobStore, files: Files) -> None:
-    old = finished(store, files, "demucs", {}, "vocals.mp3", "no_vocals.mp3")
-    new = finished(store, files, "demucs", {}, "vocals.wav", "instrumental.wav")
-    words = finished(store, files, "whisper", {"transcription_file": "t.json"}, "t.json")
-    found = pipeline.karaoke_inputs(store, files, SONG, "full")
-    assert found == {"vocals": files.result(new, "vocals.wav"), "instrumental": files.result(new, "instrumental.wav"),
-                     "transcription": files.result(words, "t.json")}  # fmt: skip
-    files.remove_results(new)
-    found = pipeline.karaoke_inputs(store, files, SONG, "full")
-    assert found["instrumental"] == files.result(old, "no_vocals.mp3")
 
 
 def test_steps_carry_only_what_is_theirs() -> None:

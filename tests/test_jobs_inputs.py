@@ -1,0 +1,96 @@
+"""What a job works on: the newest that is still there, or a sentence that says what is missing."""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from errors import Conflict, NotFound
+from jobs import pipeline
+from jobs.inputs import Inputs
+from jobs.store import COMPLETED, JobStore, Outcome
+from storage.files import Files, result_folder
+from storage.songs import Song, Songs
+from tests.rows import a_job, running
+
+SONG = str(uuid.uuid4())
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """Empty folders."""
+    return Files(tmp_path / "uploads", tmp_path / "outputs")
+
+
+@pytest.fixture
+def inputs(store: JobStore, files: Files) -> Inputs:
+    """One song, without results."""
+    songs = Songs(store.database)
+    songs.add(Song(SONG, "River.wav", "wav", 5, 3.0, 44100, 2, "River", "Dusk", time.time()))
+    files.upload(SONG, "wav").write_bytes(b"sound")
+    return Inputs(store, songs, files)
+
+
+def finished(store: JobStore, files: Files, model: str, result: dict[str, Any], *names: str) -> str:
+    """A completed job of the song with such files; its folder."""
+    job = running(store, a_job(file_id=SONG, model=model, parameters={"n": store.count()}))
+    folder = result_folder(SONG, model, job.variant, job.id, 1)
+    staging = files.staging(job.id, 1)
+    for name in names:
+        (staging / name).write_bytes(b"sound")
+    files.publish(staging, folder)
+    entries = [{"filename": name, "size_bytes": 5} for name in names]
+    store.finish(job, Outcome(COMPLETED, folder=folder, result=result, files=entries))
+    return folder
+
+
+def request_for(store: JobStore, inputs: Inputs, model: str, variant: str | None = None, **parameters: Any) -> Any:
+    """The request and the audio that a worker would hand to a model."""
+    return inputs.prepare(running(store, pipeline.new_job(model, SONG, variant, parameters)))
+
+
+def test_a_model_hears_the_original(store: JobStore, files: Files, inputs: Inputs) -> None:
+    request, audio_path = request_for(store, inputs, "demucs", shifts=3)
+    assert (request.shifts, audio_path) == (3, files.upload(SONG, "wav"))
+
+
+def test_a_later_stage_hears_the_vocal_stem(store: JobStore, files: Files, inputs: Inputs) -> None:
+    new = pipeline.new_job("whisper", SONG, "tiny", {}, source=pipeline.VOCALS)
+    with pytest.raises(Conflict, match="no vocal stem"):
+        inputs.prepare(running(store, new))
+    folder = finished(store, files, "demucs", {}, "drums.wav", "vocals.wav")
+    _, audio_path = inputs.prepare(store.find(model="whisper")[0])
+    assert audio_path == files.result(folder, "vocals.wav")
+
+
+def test_a_song_that_is_gone_is_said(store: JobStore, files: Files, inputs: Inputs) -> None:
+    files.upload(SONG, "wav").unlink()
+    with pytest.raises(NotFound, match=SONG):
+        request_for(store, inputs, "demucs")
+
+
+def test_karaoke_says_what_is_missing(store: JobStore, files: Files, inputs: Inputs) -> None:
+    with pytest.raises(Conflict, match=rf"missing: vocals, instrumental, transcription\. Run .+ on {SONG} first\."):
+        request_for(store, inputs, "karaoke")
+    folder = finished(store, files, "demucs", {}, "vocals.mp3", "instrumental.mp3")
+    with pytest.raises(Conflict, match=r"missing: transcription\. Run whisper on") as caught:
+        inputs.prepare(store.find(model="karaoke")[0])
+    assert caught.value.details == {"missing": ["transcription"]}
+    request, _ = request_for(store, inputs, "karaoke", "instrumental_only")
+    assert request.instrumental == files.result(folder, "instrumental.mp3")
+
+
+def test_karaoke_takes_the_newest_that_is_still_there(store: JobStore, files: Files, inputs: Inputs) -> None:
+    old = finished(store, files, "demucs", {}, "vocals.mp3", "no_vocals.mp3")
+    new = finished(store, files, "demucs", {}, "vocals.wav", "instrumental.wav")
+    words = finished(store, files, "whisper", {"transcription_file": "t.json"}, "t.json")
+    request, _ = request_for(store, inputs, "karaoke")
+    assert (request.vocals, request.instrumental) == (files.result(new, "vocals.wav"),
+                                                      files.result(new, "instrumental.wav"))  # fmt: skip
+    assert request.transcription == files.result(words, "t.json")
+    assert (request.song_title, request.song_artist) == ("River", "Dusk")
+    files.remove_results(new)
+    request, _ = inputs.prepare(store.find(model="karaoke")[0])
+    assert request.instrumental == files.result(old, "no_vocals.mp3")
