@@ -1,10 +1,14 @@
 """A real server process with real workers, for tests and measurements."""
 
+import contextlib
+import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +72,25 @@ class Server:
 
     def worker_pids(self, queue: str = "gpu") -> list[int]:
         """Process ids of the live workers of a queue."""
-        from sqlalchemy import create_engine, text
+        return [json.loads(info)["pid"] for (info,) in self.rows("select info from workers where queue = ?", queue)]
 
-        engine = create_engine(f"sqlite:///{self.outputs / 'studio.db'}")
-        with engine.connect() as connection:
-            rows = connection.execute(text("select info from workers where queue = :q"), {"q": queue}).all()
-        import json
+    def stored_events(self, file_id: str) -> list[tuple[int, str, int]]:
+        """Number, stage and progress of every event of a song, as the database has them."""
+        return self.rows("select seq, stage, progress from events where file_id = ? order by seq", file_id)
 
-        return [json.loads(row[0])["pid"] for row in rows]
+    def wait_for_job(self, job_id: str, *statuses: str, timeout: float = 120) -> dict[str, Any]:
+        """The job's record once it has one of these statuses."""
+
+        def found() -> dict[str, Any] | None:
+            record: dict[str, Any] = self.get(f"/jobs/{job_id}").json()
+            return record if record.get("status") in statuses else None
+
+        return wait_until(found, timeout, lambda: f"{statuses}: {self.get(f'/jobs/{job_id}').text}")
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """Rows of the service's database."""
+        with contextlib.closing(sqlite3.connect(self.outputs / "studio.db", timeout=10)) as connection:
+            return connection.execute(query, values).fetchall()
 
     def upload(self, path: Path, *, name: str | None = None, **fields: Any) -> dict[str, Any]:
         """Upload a file; the answer's body."""
@@ -93,6 +108,10 @@ class Server:
     def get(self, path: str, **options: Any) -> requests.Response:
         """GET a path."""
         return requests.get(self.url + path, timeout=60, **options)
+
+    def delete(self, path: str) -> requests.Response:
+        """DELETE a path."""
+        return requests.delete(self.url + path, timeout=60)
 
     def listen(self) -> "Listener":
         """A connected Socket.IO client that keeps every event."""
@@ -120,9 +139,19 @@ class Listener:
 
         return wait_until(found, timeout, lambda: f"{stage} {progress} of {self.of(file_id)}")
 
+    def subscribe(self, file_id: str, since_seq: int = 0) -> dict[str, Any]:
+        """Narrow to one song and get what was missed; the acknowledgement."""
+        return self.client.call("subscribe", {"file_id": file_id, "since_seq": since_seq}, timeout=20)
+
     def close(self) -> None:
         """Disconnect."""
         self.client.disconnect()
+
+
+def close_all(listeners: list[Listener]) -> None:
+    """Disconnect many at once: each may wait some seconds for the server's goodbye."""
+    with ThreadPoolExecutor(len(listeners)) as pool:
+        list(pool.map(Listener.close, listeners))
 
 
 class RedisServer:
