@@ -49,8 +49,8 @@ class ModelSpec:
         """The wrapper module."""
         return importlib.import_module(f"models.{self.name}")
 
-    def variant(self, wanted: str | None) -> str:
-        """The variant to use for what a caller asked, the default when nothing was.
+    def variant(self, wanted: str | None, field: str = "model_variant") -> str:
+        """The variant to use for what a caller asked in that field, the default when nothing was.
 
         Raises
         ------
@@ -61,8 +61,8 @@ class ModelSpec:
             return self.default_variant
         if wanted not in self.variants:
             raise InvalidInput(
-                f"model_variant {wanted!r} is not a variant of {self.name}; choose one of {', '.join(self.variants)}.",
-                details={"field": "model_variant", "available": list(self.variants)},
+                f"{field} {wanted!r} is not a variant of {self.name}; choose one of {', '.join(self.variants)}.",
+                details={"field": field, "available": list(self.variants)},
             )
         return wanted
 

@@ -166,7 +166,7 @@ def _first_job(file_id: str, options: UploadOptions) -> NewJob | None:
     spec = models.spec(model)
     variant = spec.variant(options.model_variant)
     transcriber = models.spec(options.transcription_model or "whisper")
-    transcriber.variant(options.transcription_model_variant)
+    transcriber.variant(options.transcription_model_variant, "transcription_model_variant")
     if not options.auto_process:
         return None
     format_given = {"output_format": options.output_format} if options.output_format else {}
