@@ -59,9 +59,10 @@ class Inputs:
             When the caller has to choose them.
         """
         if new.model == "karaoke":
-            words = new.parameters.get("lyrics")
-            self._karaoke(new.file_id, new.variant, transcribed=bool(words))
-            return [self._words(new.file_id, {"lyrics": words})] if words and new.variant == "full" else []
+            lyrics = new.parameters["lyrics"]
+            found = self._karaoke(new.file_id, new.variant, lyrics, transcribed=lyrics is not None)
+            untimed = lyrics is not None and new.variant == "full" and found["transcription"] is None
+            return [self._words(new.file_id, {"lyrics": lyrics})] if untimed else []
         if new.model == "gemma_3n" and new.parameters["task"] == "transcribe":
             hears = models.spec(new.model).module.hears_sound(new.variant)
             return [] if hears or self.transcription(new.file_id) else [self._words(new.file_id, {})]
@@ -76,9 +77,19 @@ class Inputs:
                     return path
         return None
 
-    def transcription(self, file_id: str) -> Path | None:
-        """The newest transcription with timed words, None when there is none."""
-        for job in self._store.find(file_id=file_id, model=TRANSCRIBERS, status=COMPLETED):
+    def transcription(self, file_id: str, lyrics: str | None = None) -> Path | None:
+        """The newest transcription with timed words, None when there is none.
+
+        Parameters
+        ----------
+        file_id : str
+        lyrics : str, optional
+            The one that timed these words; without them one that heard the words is preferred.
+        """
+        jobs = self._store.find(file_id=file_id, model=TRANSCRIBERS, status=COMPLETED)
+        if lyrics is not None:
+            jobs = [job for job in jobs if job.parameters.get("lyrics") == lyrics]
+        for job in sorted(jobs, key=lambda job: job.parameters.get("lyrics") is not None):
             name = (job.result or {}).get("transcription_file")
             if name and (path := self._files.result(job.folder or "", name)).exists():
                 return path
@@ -89,7 +100,7 @@ class Inputs:
         song = self._songs.get(job.file_id)
         known = {"song_title": song.title if song else "", "song_artist": song.artist if song else ""}
         if job.model == "karaoke":
-            return known | self._karaoke(job.file_id, job.variant)
+            return known | self._karaoke(job.file_id, job.variant, job.parameters["lyrics"])
         if job.model == "gemma_3n":
             separated = self._store.find(file_id=job.file_id, model="demucs", status=COMPLETED)
             stems = (separated[0].result or {}).get("tracks", []) if separated else []
@@ -110,7 +121,8 @@ class Inputs:
             raise NotFound(f"There is no song {job.file_id}.")
         return original
 
-    def _karaoke(self, file_id: str, variant: str, *, transcribed: bool = False) -> dict[str, Path | None]:
+    def _karaoke(self, file_id: str, variant: str, lyrics: str | None, *,
+                 transcribed: bool = False) -> dict[str, Path | None]:  # fmt: skip
         """Vocals, instrumental and transcription of a song; `transcribed` when the last is about to be made.
 
         Raises
@@ -121,7 +133,7 @@ class Inputs:
         found = {
             "vocals": self.stem(file_id, pipeline.VOCALS),
             "instrumental": self.stem(file_id, *INSTRUMENTALS),
-            "transcription": self.transcription(file_id),
+            "transcription": self.transcription(file_id, lyrics),
         }
         needed = ["instrumental"] if variant == "instrumental_only" else list(found)
         missing = [name for name in needed if found[name] is None and not (name == "transcription" and transcribed)]

@@ -55,7 +55,8 @@ class Line:
         """The line as a segment of a transcription."""
         return {
             "id": number, "start": self.words[0].start, "end": self.words[-1].end,
-            "text": "".join(word.text for word in self.words), "words": [vars(word) for word in self.words],
+            "text": "".join(word.text for word in self.words),
+            "words": [{**vars(word), "word": word.text} for word in self.words],
             "confidence": sum(word.probability for word in self.words) / len(self.words),
         }  # fmt: skip
 
@@ -171,17 +172,22 @@ def align(
 def _pieces(tokenizer: Any, lines: Sequence[str]) -> list[_Piece]:
     """The lyrics as the library splits them.
 
-    In languages with spaces a word begins with its space; in others every character is one, but punctuation is not.
+    In languages with spaces a word begins with its space; in others every character is one, with its punctuation.
     """
     spaced = tokenizer.language not in UNSPACED
     pieces: list[_Piece] = []
     for number, line in enumerate(lines):
-        tokens = tokenizer.encode(" " + line, disallowed_special=())
+        word = ""
+        tokens = tokenizer.encode(" " + line if spaced else line, disallowed_special=())
         for text, part in zip(*tokenizer.split_to_word_tokens(tokens), strict=True):
-            begins = text.startswith(" ") if spaced else any(c.isalnum() for c in text)
-            first = not pieces or pieces[-1].line != number
-            pieces.append(_Piece(text, part, number, begins or first))
+            begins = text.startswith(" ") if spaced else _has_letters(word) and _has_letters(text)
+            word = text if begins else word + text
+            pieces.append(_Piece(text, part, number, begins or word == text))
     return pieces
+
+
+def _has_letters(text: str) -> bool:
+    return any(character.isalnum() for character in text)
 
 
 def _timed_pieces(ear: _Ear, sung: _Voice, pieces: Sequence[_Piece], progress: hearing.Progress) -> list[Any]:
