@@ -101,7 +101,7 @@ def create_app(config: Config) -> OpenAPI:
     """
     app = OpenAPI(
         __name__, static_folder="static", doc_ui=False, info=Info(title="Studio backend", version=VERSION),
-        validation_error_status=400, validation_error_callback=errors.raise_invalid_input,
+        validation_error_status=400, validation_error_callback=errors.raise_invalid_input, security_schemes={},
     )  # fmt: skip
     app.request_class = StudioRequest
     app.config["MAX_CONTENT_LENGTH"] = config.max_content_length + FORM_BYTES

@@ -19,7 +19,9 @@ from routes.errors import COMMON, ErrorAnswer
 TAG = Tag(name="download", description="Get files")
 bp = APIBlueprint("download", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
-RESPONSES: ResponseDict = {404: ErrorAnswer}
+FILE: dict[str, Any] = {"description": "The file", "content": {"application/octet-stream": {}}}
+PART: dict[str, Any] = {"description": "The part that Range asked for", "content": {"application/octet-stream": {}}}
+RESPONSES: ResponseDict = {200: FILE, 206: PART, 304: None, 404: ErrorAnswer, 416: ErrorAnswer}
 
 
 class SongPath(BaseModel):

@@ -66,6 +66,16 @@ class ProcessAnswer(BaseModel):
     skipped: bool
 
 
+class SeparateAnswer(BaseModel):
+    """A finished separation."""
+
+    file_id: str
+    status: str
+    tracks: list[str]
+    message: str
+    job_id: str
+
+
 class QueuedAnswer(BaseModel):
     """A job that was accepted."""
 
@@ -83,13 +93,16 @@ RESPONSES: ResponseDict = {
 
 def body_class(spec: models.ModelSpec) -> type[BaseModel]:
     """A model's request class with what every call may say besides."""
-    return create_model(
+    body = create_model(
         f"{spec.name}_request",
         __base__=spec.module.Request,
         model_variant=(Literal[spec.variants],  # type: ignore[arg-type]
                        Field(spec.default_variant, description="Which variant.")),
         force=(bool, Field(False, description="Run again although the result is there.")),
     )
+    needed = any(field.is_required() for field in body.model_fields.values())
+    body.model_config["openapi_extra"] = {"required": needed}  # type: ignore[typeddict-unknown-key]
+    return body
 
 
 def _add_route(spec: models.ModelSpec) -> None:
@@ -116,7 +129,7 @@ def unknown_model(path: AnyModelPath) -> Response:
     raise NotFound(f"There is no model {path.model_name!r}.")
 
 
-@bp.post("/separate/<file_id>", responses=RESPONSES)
+@bp.post("/separate/<file_id>", responses={**RESPONSES, 200: SeparateAnswer})
 def separate(path: FilePath) -> Response:
     """Separate with the default model and parameters."""
     job, _ = finish_model("demucs", path.file_id, {})

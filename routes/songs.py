@@ -79,7 +79,7 @@ def karaoke_songs() -> Response:
     return jsonify(songs=found, total=len(found))
 
 
-@bp.get("/karaoke/<file_id>/<filename>", responses={404: ErrorAnswer})
+@bp.get("/karaoke/<file_id>/<filename>", responses=download.RESPONSES)
 def karaoke_file(path: KaraokeFilePath) -> Response:
     """One file of a song's karaoke package."""
     found = download.ResultPath(model_name="karaoke", file_id=path.file_id, filename=path.filename)

@@ -37,7 +37,10 @@ class TranscribeForm(BaseModel):
 class TranscribeAnswer(BaseModel):
     """The words."""
 
-    model_config = ConfigDict(protected_namespaces=())
+    model_config = ConfigDict(
+        protected_namespaces=(),
+        openapi_extra={"content": {kind: {} for kind in MIME_TYPES.values()}},  # type: ignore[typeddict-unknown-key]
+    )
 
     file_id: str
     model: str

@@ -70,7 +70,8 @@ class UploadAnswer(BaseModel):
     artist: str
 
 
-RESPONSES: ResponseDict = {200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswer, 413: ErrorAnswer, 415: ErrorAnswer}
+RESPONSES: ResponseDict = {200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswer, 413: ErrorAnswer, 415: ErrorAnswer,
+                           503: ErrorAnswer, 507: ErrorAnswer}  # fmt: skip
 
 
 @bp.post("/upload", responses=RESPONSES)
