@@ -64,7 +64,8 @@ def build_demucs(folder: Path) -> None:
         for index, signature in enumerate(yaml.safe_load(bag)["models"]):
             if not list(target.glob(f"{signature}-*.th")):
                 torch.manual_seed(SEED + int(signature[:4], 16))
-                _save_demucs(_demucs_model(variant, index), target, signature, quantised=variant.endswith("_q"))
+                model = _audible(_demucs_model(variant, index))
+                _save_demucs(model, target, signature, quantised=variant.endswith("_q"))
 
 
 def build_whisper(folder: Path) -> None:
@@ -257,6 +258,23 @@ def _demucs_model(variant: str, index: int) -> Any:
     if index % 2:
         return Demucs(STEMS, channels=4, depth=3, lstm_layers=0, dconv_depth=1, resample=False, segment=4)
     return HDemucs(STEMS, channels=4, growth=1, dconv_mode=0, norm_starts=9, segment=4)
+
+
+def _audible(model: Any) -> Any:
+    """Scale a model's last layers so that its stems are as loud as the mixture; else nobody would hear a voice."""
+    import torch
+    from demucs.demucs import Demucs
+
+    last = [model.decoder[-1][-1]] if isinstance(model, Demucs) else [model.decoder[-1].conv_tr,
+                                                                     model.tdecoder[-1].conv_tr]  # fmt: skip
+    mixture = 0.1 * torch.randn(1, 2, int(model.segment * model.samplerate))
+    with torch.no_grad():
+        for layer in last:
+            layer.bias.zero_()
+        gain = mixture.std() / model.eval()(mixture).std()
+        for layer in last:
+            layer.weight.mul_(gain)
+    return model
 
 
 def _save_demucs(model: Any, target: Path, signature: str, *, quantised: bool) -> None:
