@@ -44,6 +44,10 @@ class Word:
     end: float
     probability: float
 
+    def heard(self) -> dict[str, Any]:
+        """The word as transcriptions have it."""
+        return {"word": self.text, "start": self.start, "end": self.end, "probability": self.probability}
+
 
 @dataclass(frozen=True)
 class Line:
@@ -56,7 +60,7 @@ class Line:
         return {
             "id": number, "start": self.words[0].start, "end": self.words[-1].end,
             "text": "".join(word.text for word in self.words),
-            "words": [{**vars(word), "word": word.text} for word in self.words],
+            "words": [word.heard() for word in self.words],
             "confidence": sum(word.probability for word in self.words) / len(self.words),
         }  # fmt: skip
 
