@@ -90,11 +90,11 @@ class JobService:
                 return job
             self.tail.wait_for_change(WAIT_SECONDS)
 
-    def wait_for_last(self, job: Job) -> Job:
-        """The last of a job and those that follow it, when it has completed; raises as wait() does."""
+    def wait_for_model(self, job: Job, model: str) -> Job:
+        """The first of a job and those that follow it that runs that model, when it has completed; raises as wait()."""
         while True:
             job = self.wait(job.id)
-            if not job.following:
+            if job.model == model or not job.following:
                 return job
             job = self.store.find(pipeline_id=job.pipeline_id, model=job.following[0]["model"], limit=1)[0]
 

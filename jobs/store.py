@@ -194,8 +194,9 @@ class JobStore:
         created : bool
             False when an equal active job was there.
         """
-        if active := self.find(parameters_hash=new.parameters_hash, status=ACTIVE):
-            return active[0], False
+        for active in self.find(parameters_hash=new.parameters_hash, status=ACTIVE):
+            if not new.following or active.following == list(new.following):  # what follows must not be lost
+                return active, False
         try:
             with self.database.writing() as connection:
                 job_id = _insert(connection, new)

@@ -142,7 +142,7 @@ def run_model(model: str, file_id: str, fields: dict[str, Any], run_async: bool)
     job, skipped = start_model(model, file_id, fields)
     if wants_async(run_async) and not skipped:
         return queued_answer(job)
-    return jsonify(job_answer(job if skipped else studio().jobs.wait_for_last(job), skipped))
+    return jsonify(job_answer(job if skipped else studio().jobs.wait_for_model(job, model), skipped))
 
 
 def start_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, bool]:
@@ -169,7 +169,7 @@ def start_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, 
 def finish_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, bool]:
     """Submit a job and wait until it has completed."""
     job, skipped = start_model(model, file_id, fields)
-    return job if skipped else studio().jobs.wait_for_last(job), skipped
+    return job if skipped else studio().jobs.wait_for_model(job, model), skipped
 
 
 def queued_answer(job: Job) -> tuple[Response, int]:

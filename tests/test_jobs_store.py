@@ -92,6 +92,18 @@ def test_equal_requests_at_once_join_one_job(store: JobStore) -> None:
     assert len(story(store, new.file_id)) == 1
 
 
+def test_a_request_joins_a_stage_of_a_pipeline_but_a_pipeline_joins_only_its_like(store: JobStore) -> None:
+    then = {"model": "karaoke", "variant": "full", "queue": "cpu", "stage": "karaoke", "parameters": {"lyrics": "la"}}
+    plain, _ = store.create(a_job())
+    chained = a_job(file_id=plain.file_id, following=(then,), pipeline_id="one")
+    first, created = store.create(chained)
+    assert created, "else what follows would never run"
+    again, created = store.create(a_job(file_id=plain.file_id, following=(then,), pipeline_id="two"))
+    assert (again.id, created) == (first.id, False)
+    store.request_cancel(plain.id, [])
+    assert store.create(a_job(file_id=plain.file_id))[0].id == first.id
+
+
 @pytest.mark.parametrize("status", ACTIVE)
 def test_a_request_joins_what_is_active(store: JobStore, status: str) -> None:
     new = a_job(parameters={"a": 1, "b": 2})
