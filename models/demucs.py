@@ -7,26 +7,29 @@ the song.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from errors import InvalidInput, ModelUnavailable
-from models import Report, audio
+from errors import InvalidInput, ModelUnavailable, UnsupportedAudio
+from models import Report, audio, checkpoints
 from models.overlap import Source, separate
-from models.stem_files import StemFiles
+from models.stem_files import Block, StemFiles
 
 if TYPE_CHECKING:
     import torch
 
 CONTRACT_ORDER = ("vocals", "bass", "drums", "other")  # in which stems are listed; others follow
 VOCALS = "vocals"
+INSTRUMENTAL = "instrumental"
 MEASURED = 0.03  # fraction done when the level of the song is known
-BITRATES = (64, 96, 128, 160, 192, 224, 256, 320)  # kbit/s
+RESCALED = 0.1  # share of turning the stems down, where that is asked for
+BITRATES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # kbit/s, those of MPEG-1 layer III
+DEPTHS: dict[int, audio.SampleFormat] = {16: "s16", 24: "s24", 32: "f32"}
 
 
 class Request(BaseModel):
@@ -42,7 +45,9 @@ class Request(BaseModel):
     overlap: float = Field(0.25, ge=0, lt=1, allow_inf_nan=False, description="Of neighbouring segments.")
     seed: int | None = Field(None, ge=0, le=2**32 - 1, description="Of the shifts; the same gives the same bytes.")
     clip_mode: Literal["clamp", "rescale"] = Field(
-        "clamp", description="What happens to samples beyond full scale: cut, or the whole stem turned down."
+        "clamp",
+        description="Of samples beyond full scale: cut them (32-bit wav keeps them), or turn the whole stem down. That "
+        "costs a second pass, room on disk for all stems as float, and the balance between stems.",
     )
     instrumental: bool = Field(True, description="Also write the sum of all stems but the vocals.")
 
@@ -91,14 +96,11 @@ def load(variant: str, device: str, weights: Path | None) -> Demucs:
     Raises
     ------
     ModelUnavailable
-        When its files do not load.
+        When a file is missing or does not load; names it.
     """
     if weights is None:
         raise ModelUnavailable(f"There are no weights for demucs {variant}.")
-    try:
-        bag = _load_bag(variant, weights)
-    except Exception as error:  # pickles and checksums fail in many ways
-        raise ModelUnavailable(f"The weights of demucs {variant} in {weights} do not load: {error}") from error
+    bag = _load_bag(weights / f"{variant}.yaml")
     bag.to(device)
     bag.eval()
     return Demucs(variant, device, bag)
@@ -117,86 +119,125 @@ def run(model: Demucs, request: Request, audio_path: Path, out_dir: Path, report
     report : Report
         Called for each segment of each model and shift.
 
+    Returns
+    -------
+    Result
+
     Raises
     ------
     InvalidInput
         When two_stems names no stem of this model.
     UnsupportedAudio
         When the file does not decode.
+    StorageFull
+        When the disk is full.
     Cancelled
         Within one segment of a cancellation.
     """
-    if request.two_stems is not None and request.two_stems not in model.sources:
-        raise InvalidInput(
-            f"two_stems: {request.two_stems!r} is no stem of {model.variant}; it has {', '.join(model.sources)}.",
-            details={"field": "two_stems", "available": model.sources},
-        )
-    if request.seed is not None:
-        random.seed(request.seed)
+    mixes = _mixes(model, request)
     rate, channels = int(model.bag.samplerate), int(model.bag.audio_channels)
-    mean, deviation, length = _level(_blocks(audio_path, rate, channels), report)
-    source = Source(((block - mean) / deviation for block in _blocks(audio_path, rate, channels)), channels)
-    mixes = _mixes(model.sources, request)
-    with StemFiles(out_dir, list(mixes), rate, channels, request) as files:
-        separated = separate(
+    mean, deviation, length = _level(audio_path, rate, channels, _part(report, 0, MEASURED))
+    files = StemFiles(
+        out_dir, list(mixes), rate, channels, suffix=f".{request.output_format}", bitrate_kbps=request.mp3_bitrate,
+        sample_format=DEPTHS[request.bit_depth],
+    )  # fmt: skip
+    separated = 1 - RESCALED if request.clip_mode == "rescale" else 1
+    with closing(_blocks(audio_path, rate, channels)) as blocks:
+        source = Source(((block - mean) / deviation for block in blocks), channels)
+        parts = separate(
             list(model.bag.models), model.bag.weights, source, length, shifts=request.shifts, overlap=request.overlap,
-            device=model.device, report=_rest(report),
+            seed=request.seed, device=model.device, report=_part(report, MEASURED, separated),
         )  # fmt: skip
-        for stems in separated:
-            heard = stems * deviation + mean
-            files.write({name: heard[indices].sum(0).numpy() for name, indices in mixes.items()})
-    tracks = [name for name in mixes if name != "instrumental"]
+        stems = _mixed((part * deviation + mean for part in parts), mixes)
+        if request.clip_mode == "rescale":
+            files.write_rescaled(stems, length, _part(report, separated, 1))
+        else:
+            files.write_clamped(stems)
+    tracks = [name for name in mixes if name != INSTRUMENTAL]
     seconds = length / rate
     return Result(model=model.variant, tracks=tracks, sample_rate=rate, duration_seconds=seconds, files=files.names)
 
 
-def _load_bag(variant: str, folder: Path) -> Any:
-    """The library's own bag of models, from either kind of folder."""
+def _load_bag(path: Path) -> Any:
+    """The library's own bag of models, from either kind of folder; one file at a time, so that an error can name it."""
     import yaml
     from demucs.apply import BagOfModels
+
+    try:
+        bag = yaml.safe_load(path.read_text(encoding="utf-8"))
+        files = checkpoints.parts(path)
+        models = [_load_model(path.parent, signature, files[signature]) for signature in bag["models"]]
+        return BagOfModels(models, bag.get("weights"), bag.get("segment"))
+    except ModelUnavailable:
+        raise
+    except Exception as error:  # no such file, no yaml, or not a bag's
+        raise ModelUnavailable(f"{path} does not load as a bag of demucs models: {error!r}.") from error
+
+
+def _load_model(folder: Path, signature: str, path: Path | None) -> Any:
+    """One of a bag's models."""
     from demucs.hf import load_safetensors_model
-    from demucs.pretrained import get_model
+    from demucs.states import load_model
 
-    bag = yaml.safe_load((folder / f"{variant}.yaml").read_text())
-    tensors = [folder / f"{signature}.safetensors" for signature in bag["models"]]
-    if not all(path.exists() for path in tensors):
-        return get_model(variant, repo=folder)
-    return BagOfModels([load_safetensors_model(path) for path in tensors], bag.get("weights"), bag.get("segment"))
+    if path is None:
+        raise ModelUnavailable(f"{folder} has neither {signature}-<checksum>.th nor {signature}.safetensors.")
+    if trouble := checkpoints.damage(path):
+        raise ModelUnavailable(f"{path} is damaged: {trouble}; remove it to have it fetched again.")
+    try:
+        return load_safetensors_model(path) if path.suffix == ".safetensors" else load_model(path)
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as error:  # pickles fail in many ways, and the library exits where diffq is missing
+        raise ModelUnavailable(f"{path} does not load as a demucs model: {error!r}.") from error
 
 
-def _blocks(path: Path, rate: int, channels: int) -> Iterator[torch.Tensor]:
+def _blocks(path: Path, rate: int, channels: int) -> Generator[torch.Tensor]:
     """The song as the model takes it, block by block, (channels, samples)."""
     import torch
 
-    return (torch.from_numpy(block) for block in audio.decode(path, sample_rate=rate, channels=channels))
+    for block in audio.decode(path, sample_rate=rate, channels=channels):
+        yield torch.from_numpy(block)
 
 
-def _level(blocks: Iterator[torch.Tensor], report: Report) -> tuple[float, float, int]:
+def _level(path: Path, rate: int, channels: int, report: Callable[[float], None]) -> tuple[float, float, int]:
     """Mean and standard deviation of the mono mix, as demucs.api normalises by, and the length in samples."""
+    expected = max(audio.probe(path).duration_seconds * rate, 1)
     count, total, squares = 0, 0.0, 0.0
-    for block in blocks:
+    for block in _blocks(path, rate, channels):
         mono = block.mean(0).double()
         count, total, squares = count + len(mono), total + float(mono.sum()), squares + float((mono**2).sum())
-        report(0.0)
+        report(min(count / expected, 1))
+    if not count:
+        raise UnsupportedAudio("The file is too short: it holds no samples.")
     mean = total / count
     variance = max(squares - count * mean**2, 0.0) / max(count - 1, 1)
-    report(MEASURED)
     return mean, variance**0.5 + 1e-8, count
 
 
-def _mixes(sources: list[str], request: Request) -> dict[str, list[int]]:
+def _mixes(model: Demucs, request: Request) -> dict[str, list[int]]:
     """What is written: for each file the indices of the sources that it sums."""
-    if request.two_stems is not None:
-        chosen = sources.index(request.two_stems)
-        others = [index for index in range(len(sources)) if index != chosen]
-        return {request.two_stems: [chosen], f"no_{request.two_stems}": others}
+    sources, chosen = model.sources, request.two_stems
+    if chosen is not None:
+        if chosen not in sources:
+            raise InvalidInput(
+                f"two_stems: {chosen!r} is no stem of {model.variant}; it has {', '.join(sources)}.",
+                details={"field": "two_stems", "available": sources},
+            )
+        others = [index for index, name in enumerate(sources) if name != chosen]
+        return {chosen: [sources.index(chosen)], f"no_{chosen}": others}
     order = sorted(sources, key=lambda name: (*CONTRACT_ORDER, name).index(name))
     mixes = {name: [sources.index(name)] for name in order}
     if request.instrumental and VOCALS in sources:
-        mixes["instrumental"] = [index for index, name in enumerate(sources) if name != VOCALS]
+        mixes[INSTRUMENTAL] = [index for index, name in enumerate(sources) if name != VOCALS]
     return mixes
 
 
-def _rest(report: Report) -> Callable[[float], None]:
-    """A report for what comes after the measuring."""
-    return lambda fraction: report(MEASURED + (1 - MEASURED) * fraction)
+def _mixed(parts: Iterator[torch.Tensor], mixes: dict[str, list[int]]) -> Iterator[Block]:
+    """What goes into each file, from (sources, channels, samples)."""
+    for part in parts:
+        yield {name: part[indices].sum(0).cpu().numpy() for name, indices in mixes.items()}
+
+
+def _part(report: Report, begin: float, end: float) -> Callable[[float], None]:
+    """A report for a part of the work."""
+    return lambda fraction: report(begin + (end - begin) * fraction)

@@ -1,8 +1,8 @@
 """Separation of a stream: demucs's overlap-add, a segment at a time, equal to its whole-file result.
 
 The library cuts a song into overlapping segments, each heard with its true surroundings, and adds the outputs with
-triangular weights; a bag does so for each of its models, and shifts repeat it on a grid moved at random. Here each
-model and shift is a lane that takes its segments in order, and whatever all lanes are past is done.
+triangular weights; a bag does so with each of its models, and shifts repeat it on grids moved at random. Here each
+model and shift is a lane that takes its segments in order, all lanes add to one sum, and what all are past is done.
 """
 
 from __future__ import annotations
@@ -49,8 +49,41 @@ class Source:
     def forget(self, before: int) -> None:
         """Drop samples before a position."""
         count = min(max(before - self._begin, 0), self._kept.shape[1])
-        self._kept = self._kept[:, count:].clone() if count else self._kept
+        self._kept = self._kept[:, count:]
         self._begin += count
+
+
+class Sum:
+    """What has been added up so far, from a moving position on.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (sources, channels)
+    device : str
+    """
+
+    def __init__(self, shape: tuple[int, int], device: str) -> None:
+        import torch
+
+        self._begin, self._kept = 0, torch.zeros(*shape, 0, device=device)
+
+    def add(self, begin: int, part: torch.Tensor) -> None:
+        """Add samples, (sources, channels, samples); those before position 0 are left out."""
+        import torch
+
+        part = part[..., max(-begin, 0) :]
+        first = max(begin, 0) - self._begin
+        missing = first + part.shape[-1] - self._kept.shape[-1]
+        if missing > 0:
+            self._kept = torch.nn.functional.pad(self._kept, (0, missing))
+        self._kept[..., first : first + part.shape[-1]] += part
+
+    def take(self, until: int) -> torch.Tensor:
+        """What lies before a position and was not taken yet, (sources, channels, samples)."""
+        count = until - self._begin
+        taken, self._kept, self._begin = self._kept[..., :count], self._kept[..., count:], until
+        return taken
 
 
 class Lane:
@@ -69,72 +102,73 @@ class Lane:
     overlap : float
     """
 
-    def __init__(self, model: Any, shares: torch.Tensor, begin: int, length: int, overlap: float, device: str) -> None:
-        import torch
-
-        self._model, self._shares, self._device = model, shares, device
-        self._length, self.position = length, begin
+    def __init__(self, model: Any, shares: torch.Tensor, begin: int, length: int, overlap: float) -> None:
+        self._model, self._shares = model, shares[:, None, None]
         self._segment = int(model.samplerate * model.segment)
-        self._stride = int((1 - overlap) * self._segment)
-        half = torch.arange(1, self._segment // 2 + 1)
-        rest = torch.arange(self._segment - self._segment // 2, 0, -1)
-        self._weight = torch.cat([half, rest]) / rest.max()
-        self._sum = torch.zeros(len(model.sources), model.audio_channels, 0)
-        self._weights = torch.zeros(0)
-        self._done = begin  # position of the first sample in _sum
-
-    @property
-    def steps_left(self) -> int:
-        """How many segments are still to come."""
-        return len(range(self.position, self._length, self._stride))
+        self._stride = max(int((1 - overlap) * self._segment), 1)
+        self._index, self._length, self.position = 0, length, begin
+        self.steps = len(range(begin, length, self._stride))
 
     @property
     def needs_from(self) -> int:
         """The first position that the next segment will listen to."""
-        return self.position - self._surroundings(min(self._segment, max(self._length - self.position, 1)))[0]
+        return self.position - self._surroundings(self._next_length)[0]
 
-    def step(self, source: Source, call: Callable[..., torch.Tensor]) -> None:
-        """Separate the next segment; `call(model, window, offset, length)` is the library's own."""
-        import torch
+    def step(self, source: Source, device: str) -> tuple[int, torch.Tensor]:
+        """Separate the next segment.
 
-        length = min(self._segment, self._length - self.position)
+        Parameters
+        ----------
+        source : Source
+        device : str
+
+        Returns
+        -------
+        begin : int
+        part : torch.Tensor, shape (sources, channels, samples)
+            What this segment adds to the whole.
+        """
+        from demucs.apply import TensorChunk, apply_model
+
+        begin, length = self.position, self._next_length
         before, total = self._surroundings(length)
-        window = source.window(self.position - before, total)[None].to(self._device)
-        output = call(self._model, window, before, length)[0].cpu()
-        grown = self.position + length - self._done - self._weights.shape[0]
-        self._sum = torch.nn.functional.pad(self._sum, (0, max(grown, 0)))
-        self._weights = torch.nn.functional.pad(self._weights, (0, max(grown, 0)))
-        place = slice(self.position - self._done, self.position - self._done + length)
-        self._sum[..., place] += self._weight[:length] * output
-        self._weights[place] += self._weight[:length]
-        self.position += self._stride
+        window = source.window(begin - before, total)[None].to(device)
+        output = apply_model(self._model, TensorChunk(window, before, length), shifts=0, split=False)[0]
+        part = output * self._shares.to(device) * self._fade()[:length].to(device)
+        self._index, self.position = self._index + 1, begin + self._stride
+        return begin, part
 
-    def finished(self) -> int:
-        """The position up to which nothing changes any more."""
-        return min(self.position, self._length)
-
-    def take(self, until: int) -> torch.Tensor:
-        """This lane's part of the result from where it was last taken, (sources, channels, samples)."""
-        count = until - self._done
-        begin = max(-self._done, 0)  # a shifted grid begins before the stream does
-        taken = self._sum[..., begin:count] / self._weights[begin:count] * self._shares[:, None, None]
-        self._sum, self._weights = self._sum[..., count:].clone(), self._weights[count:].clone()
-        self._done = until
-        return taken
+    @property
+    def _next_length(self) -> int:
+        """Of the next segment, in samples; the last is shorter."""
+        return min(self._segment, max(self._length - self.position, 1))
 
     def _surroundings(self, length: int) -> tuple[int, int]:
         """Samples before a segment that the model hears too, and how many it hears in all."""
         total = self._model.valid_length(length) if hasattr(self._model, "valid_length") else length
         return (total - length) // 2, total
 
+    def _fade(self) -> torch.Tensor:
+        """The next segment's weights: the library's triangle over the sum of all triangles, sample by sample."""
+        import torch
+
+        rising = torch.arange(1, self._segment // 2 + 1)
+        falling = torch.arange(self._segment - self._segment // 2, 0, -1)
+        triangle = torch.cat([rising, falling]) / falling[0]
+        rows = torch.nn.functional.pad(triangle, (0, -self._segment % self._stride)).view(-1, self._stride)
+        # At a segment's row r its own triangle meets row r + k of the k-th one before it, and the later ones' below r.
+        met = (torch.arange(len(rows)) + self._index).clamp(max=len(rows) - 1)
+        return triangle / rows.cumsum(0)[met].flatten()[: self._segment]
+
 
 def separate(models: list[Any], weights: list[list[float]], source: Source, length: int, *, shifts: int,
-             overlap: float, device: str, report: Callable[[float], None]) -> Iterator[torch.Tensor]:  # fmt: skip
+             overlap: float, seed: int | None, device: str,
+             report: Callable[[float], None]) -> Iterator[torch.Tensor]:  # fmt: skip
     """Separate a stream.
 
     Parameters
     ----------
-    models : list
+    models : list of torch.nn.Module
         Of one bag.
     weights : list of list of float
         For each model, its weight for each source.
@@ -143,9 +177,11 @@ def separate(models: list[Any], weights: list[list[float]], source: Source, leng
     length : int
         Of the stream, in samples.
     shifts : int
-        0 for none; else so many passes on grids moved at random, as the library moves them.
+        0 for none; else so many passes on grids moved at random.
     overlap : float
         Of segments, 0 to below 1.
+    seed : int, optional
+        Of the shifts: they are then the library's after random.seed(seed).
     device : str
     report : callable
         Gets the fraction done after each segment; may raise.
@@ -153,25 +189,25 @@ def separate(models: list[Any], weights: list[list[float]], source: Source, leng
     Yields
     ------
     torch.Tensor, shape (sources, channels, samples)
-        One after the other, `length` samples in all.
+        One after the other, `length` samples in all, on the device.
     """
-    import torch
-
-    lanes = _lanes(models, weights, length, shifts, overlap, device)
-    total, emitted = sum(lane.steps_left for lane in lanes), 0
-    while emitted < length:
+    lanes = _lanes(models, weights, length, shifts, overlap, random.Random(seed))
+    total = Sum((len(models[0].sources), models[0].audio_channels), device)
+    steps, all_steps, finished = 0, sum(lane.steps for lane in lanes), 0
+    while finished < length:
         lane = min(lanes, key=lambda lane: lane.position)
-        lane.step(source, _call)
-        report(1 - sum(lane.steps_left for lane in lanes) / total)
+        total.add(*lane.step(source, device))
+        steps += 1
+        report(steps / all_steps)
         source.forget(min(lane.needs_from for lane in lanes))
-        finished = min(lane.finished() for lane in lanes)
-        if finished > emitted:
-            yield torch.stack([lane.take(finished) for lane in lanes]).sum(0)
-            emitted = finished
+        until = min(length, *(lane.position for lane in lanes))
+        if until > finished:
+            yield total.take(until)
+            finished = until
 
 
 def _lanes(models: list[Any], weights: list[list[float]], length: int, shifts: int, overlap: float,
-           device: str) -> list[Lane]:  # fmt: skip
+           draw: random.Random) -> list[Lane]:  # fmt: skip
     """A lane for each model and shift; the random calls come in the library's own order."""
     import torch
 
@@ -181,22 +217,15 @@ def _lanes(models: list[Any], weights: list[list[float]], length: int, shifts: i
         shares = torch.tensor(own) / totals / max(shifts, 1)
         max_shift = int(MAX_SHIFT_SECONDS * model.samplerate)
         for _ in range(max(shifts, 1)):
-            begin = random.randint(0, max_shift) - max_shift if shifts else 0
-            lanes.append(Lane(model, shares, begin, length, overlap, device))
-            _draw_as_in_forward(model, lanes[-1].steps_left)
+            begin = draw.randint(0, max_shift) - max_shift if shifts else 0
+            lanes.append(Lane(model, shares, begin, length, overlap))
+            _draw_as_in_forward(model, lanes[-1].steps, draw)
     return lanes
 
 
-def _draw_as_in_forward(model: Any, times: int) -> None:
+def _draw_as_in_forward(model: Any, times: int, draw: random.Random) -> None:
     """Draw what the library's forward passes draw between two shifts, so that the same seed gives the same shifts."""
     transformer = getattr(model, "crosstransformer", None)
-    if transformer is not None:
+    if transformer is not None and transformer.emb == "sin":
         for _ in range(times):
-            random.randrange(transformer.sin_random_shift + 1)
-
-
-def _call(model: Any, window: torch.Tensor, offset: int, length: int) -> torch.Tensor:
-    """The library's own call of a model on one segment with its surroundings."""
-    from demucs.apply import TensorChunk, apply_model
-
-    return apply_model(model, TensorChunk(window, offset, length), shifts=0, split=False)
+            draw.randrange(transformer.sin_random_shift + 1)

@@ -1,26 +1,28 @@
-"""The files of stems, encoded in a thread of their own while the next segment is separated."""
+"""The files of stems, each encoded in a thread of its own while the next segment is separated."""
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from queue import Queue
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from models import audio
 
 if TYPE_CHECKING:
     import numpy as np
 
-WAITING = 2  # blocks of all stems that may wait for the encoder
-FULL_SCALE = 0.99  # a rescaled stem's peak, as in demucs.audio.prevent_clip
-DEPTHS = {16: "s16", 24: "s24", 32: "f32"}
+Block = dict[str, "np.ndarray"]  # by stem, each (channels, samples) float32
+
+# As demucs.audio.prevent_clip: what is beyond is cut, or the stem is turned down until its peak is so far below 1.
+LIMIT = 0.99
+HEADROOM = 1.01
 
 
 class StemFiles:
-    """Files that are written block by block, all stems at once; a context manager.
+    """How stems become files.
 
     Parameters
     ----------
@@ -29,85 +31,105 @@ class StemFiles:
     sample_rate : int
         Hz
     channels : int
-    request : demucs.Request
-        For format, bitrate, bit depth and clip mode.
+    suffix : str
+        ".mp3", ".wav" or ".flac".
+    bitrate_kbps : int
+        Of mp3.
+    sample_format : "s16", "s24" or "f32"
+        Of wav and flac.
     """
 
-    def __init__(self, folder: Path, stems: list[str], sample_rate: int, channels: int, request: Any) -> None:
-        self._folder, self._stems, self._rate, self._channels = folder, stems, sample_rate, channels
-        self._request = request
-        self.names = [f"{stem}.{request.output_format}" for stem in stems]
-        self._peaks = dict.fromkeys(stems, 0.0)
-        self._queue: Queue[dict[str, np.ndarray] | None] = Queue(WAITING)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._encode, name="encoder", daemon=True)
+    def __init__(self, folder: Path, stems: list[str], sample_rate: int, channels: int, *, suffix: str,
+                 bitrate_kbps: int = 320, sample_format: audio.SampleFormat = "s16") -> None:  # fmt: skip
+        self._folder, self._stems, self._suffix = folder, stems, suffix
+        self._rate, self._channels = sample_rate, channels
+        self._bitrate, self._sample_format = bitrate_kbps, sample_format
 
-    def __enter__(self) -> StemFiles:
-        self._thread.start()
-        return self
+    @property
+    def names(self) -> list[str]:
+        """The files' names."""
+        return [f"{stem}{self._suffix}" for stem in self._stems]
 
-    def write(self, block: dict[str, np.ndarray]) -> None:
-        """Append a block to each stem's file, each (channels, samples) float32.
+    def write(self, blocks: Iterable[Block]) -> None:
+        """Write all blocks; the next is made while one is encoded, and no more than these two are held.
+
+        Parameters
+        ----------
+        blocks : iterable of dict
+            The next samples of every stem.
 
         Raises
         ------
-        OSError
-            What went wrong with an earlier block, such as a full disk.
+        StorageFull
+            When the disk is full.
+        JobFailed
+            When a sample is not a finite number.
         """
-        self._raise_error()
-        self._queue.put(block)
+        with ExitStack() as stack:
+            writers = {stem: stack.enter_context(self._writer(stem)) for stem in self._stems}
+            pool = stack.enter_context(ThreadPoolExecutor(len(writers), "encoder"))  # ends before the writers do
+            encoding: list[Future[None]] = []
+            for block in blocks:
+                _wait(encoding)
+                encoding = [pool.submit(writers[stem].write, samples) for stem, samples in block.items()]
+            _wait(encoding)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:  # fmt: skip
-        self._queue.put(None)
-        self._thread.join()
-        if kind is None:
-            self._raise_error()
-            if self._request.clip_mode == "rescale":
-                self._rescale()
+    def write_clamped(self, blocks: Iterable[Block]) -> None:
+        """As write(), with samples beyond full scale cut; float files hold them and are left alone."""
+        if self._suffix == ".wav" and self._sample_format == "f32":
+            self.write(blocks)
+        else:
+            self.write({stem: samples.clip(-LIMIT, LIMIT) for stem, samples in block.items()} for block in blocks)
 
-    def _raise_error(self) -> None:
-        """Let an error of the thread surface where the work is waited for."""
-        if self._error is not None:
-            raise self._error
+    def write_rescaled(self, blocks: Iterable[Block], length: int, report: Callable[[float], None]) -> None:
+        """As write(), with each stem that would clip turned down as a whole.
 
-    def _encode(self) -> None:
-        """Take blocks until told that there are no more; after an error only take them."""
-        try:
-            with ExitStack() as stack:
-                writers = {stem: stack.enter_context(self._writer(stem)) for stem in self._stems}
-                while (block := self._queue.get()) is not None:
-                    for stem, samples in block.items():
-                        self._peaks[stem] = max(self._peaks[stem], float(abs(samples).max(initial=0.0)))
-                        writers[stem].write(samples)
-        except Exception as error:
-            self._error = error
-            while self._queue.get() is not None:
-                pass
+        Its peak is known at its end, so that the stems wait as float files, 0.35 MB a second each in stereo.
+
+        Parameters
+        ----------
+        blocks : iterable of dict
+        length : int
+            Of the stems, in samples.
+        report : callable
+            Gets the fraction of the second pass; may raise.
+        """
+        peaks = dict.fromkeys(self._stems, 0.0)
+        with TemporaryDirectory(prefix=".", dir=self._folder, ignore_cleanup_errors=True) as name:
+            waiting = Path(name)
+            floats = StemFiles(waiting, self._stems, self._rate, self._channels, suffix=".wav", sample_format="f32")
+            floats.write(_measured(blocks, peaks))
+            gains = {stem: 1 / max(HEADROOM * peak, 1) for stem, peak in peaks.items()}
+            self.write(_turned_down(waiting, gains, length, report))
 
     def _writer(self, stem: str) -> audio.Writer:
-        """A stem's file; where the peak decides on its level, a float file first."""
-        if self._request.clip_mode == "rescale":
-            return audio.Writer(self._float_file(stem), self._rate, self._channels, sample_format="f32")
-        return self._final(stem)
-
-    def _final(self, stem: str) -> audio.Writer:
-        """A stem's file as it was asked for."""
-        path = self._folder / f"{stem}.{self._request.output_format}"
+        """A stem's open file."""
+        path = self._folder / f"{stem}{self._suffix}"
         return audio.Writer(
-            path, self._rate, self._channels, bitrate_kbps=self._request.mp3_bitrate,
-            sample_format=DEPTHS[self._request.bit_depth],  # type: ignore[arg-type]
-        )  # fmt: skip
+            path, self._rate, self._channels, bitrate_kbps=self._bitrate, sample_format=self._sample_format
+        )
 
-    def _float_file(self, stem: str) -> Path:
-        """Where a stem waits for its level."""
-        return self._folder / f".{stem}.wav"
 
-    def _rescale(self) -> None:
-        """Write the stems turned down where they would clip."""
-        for stem in self._stems:
-            gain = 1 / max(self._peaks[stem] / FULL_SCALE, 1)
-            with self._final(stem) as writer:
-                for block in audio.decode(self._float_file(stem)):
-                    writer.write(block * gain)
-            self._float_file(stem).unlink()
+def _wait(encoding: list[Future[None]]) -> None:
+    """Wait until a block is in the files; what went wrong there is raised here."""
+    for future in encoding:
+        future.result()
+
+
+def _measured(blocks: Iterable[Block], peaks: dict[str, float]) -> Iterator[Block]:
+    """The blocks, with each stem's peak kept."""
+    for block in blocks:
+        for stem, samples in block.items():
+            peaks[stem] = max(peaks[stem], float(abs(samples).max(initial=0.0)))
+        yield block
+
+
+def _turned_down(folder: Path, gains: dict[str, float], length: int,
+                 report: Callable[[float], None]) -> Iterator[Block]:  # fmt: skip
+    """The float files' blocks, each stem times its gain."""
+    done = 0
+    files = [audio.decode(folder / f"{stem}.wav") for stem in gains]
+    for samples in zip(*files, strict=True):
+        yield {stem: part * gain for part, (stem, gain) in zip(samples, gains.items(), strict=True)}
+        done += samples[0].shape[1]
+        report(done / length)
