@@ -90,7 +90,7 @@ def watched(
 
 def test_everybody_gets_every_event_once_and_in_order(watched: Watched) -> None:
     every = [seq for seq, _, _ in watched.stored]
-    assert len(every) > 8
+    assert len(every) > 4
     for client in watched.crowd:
         assert watched.numbers(client) == every
 
