@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 MODES = ("eventlet", "gevent", "threading")
+POOL_THREADS = 4  # eventlet's own 20 cost each its share of memory once they have decoded something
 
 
 def patch(mode: str) -> None:
@@ -55,6 +56,7 @@ def run_in_thread(mode: str) -> Callable[..., Any]:
     if mode == "eventlet":
         from eventlet import tpool
 
+        tpool.set_num_threads(POOL_THREADS)
         return tpool.execute
     if mode == "gevent":
         from gevent import get_hub
