@@ -1,0 +1,1 @@
+"""Measurements: `python -m bench.run` takes them and writes bench/RESULTS.md."""
