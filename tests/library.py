@@ -1,9 +1,10 @@
 """Songs, jobs and results put straight into an app's database and folders, as uploads and workers would leave them."""
 
+import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 from flask_openapi3 import OpenAPI
@@ -107,8 +108,14 @@ class Library:
 
 
 def in_background(function: Callable[[], Any]) -> "Future[Any]":
-    """Call a function in a thread of its own."""
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(function)
-    pool.shutdown(wait=False)
+    """Call a function in a thread of its own, which does not hold up the end of the tests."""
+    future: Future[Any] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
     return future

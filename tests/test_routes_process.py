@@ -28,7 +28,7 @@ def file_id(library: Library) -> str:
 def test_an_answer_at_once(client: FlaskClient, library: Library, file_id: str) -> None:
     for fields in ({"query_string": "async=true"}, {"headers": {"Prefer": "respond-async"}},
                    {"headers": {"Prefer": "respond-async, wait=5"}}):  # fmt: skip
-        answer = client.post(f"/process/demucs/{file_id}", **fields)
+        answer = in_background(lambda f=fields: client.post(f"/process/demucs/{file_id}", **f)).result(5)
         assert answer.status_code == 202
         body = answer.json
         job = library.queued()

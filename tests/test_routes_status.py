@@ -65,6 +65,14 @@ def test_failed_and_cancelled(client: FlaskClient, library: Library) -> None:
     assert status(client, cancelled)["status"] == "cancelled"
 
 
+def test_the_job_that_ended_last_decides(client: FlaskClient, library: Library) -> None:
+    file_id = library.add_song()
+    first, second = library.add_job(file_id=file_id), library.add_job(file_id=file_id, parameters={"shifts": 2})
+    library.complete(second.id, {"vocals.mp3": b"la"})
+    library.fail(first.id)
+    assert status(client, file_id)["status"] == "failed"
+
+
 def test_a_pipeline_is_processing_until_its_last_stage_ends(client: FlaskClient, library: Library) -> None:
     library.add_workers()
     file_id = library.add_song()

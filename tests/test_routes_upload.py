@@ -239,14 +239,20 @@ def test_a_failed_separation(library: Library, tone: Path) -> None:
     assert body["transcription"]["status"] == body["karaoke"]["status"] == "failed"
 
 
-def test_a_song_removed_while_its_sender_waits(library: Library, client: FlaskClient, tone: Path) -> None:
+def test_a_song_removed_while_its_sender_waits(library: Library, tone: Path) -> None:
     answer = waiting(library, tone)
     file_id = library.queued(model="demucs").file_id
-    assert client.delete(f"/cleanup/{file_id}").status_code == 200
-    if answer.result(10).status_code == 200:  # it saw the cancellation, and answered before all was gone
-        assert answer.result().json["separation"] == {"status": "failed", "error": "Cancelled on request."}
-    else:
-        assert "removed" in contract.error(answer.result(), 404, "not_found")["error"]
+    library.studio.songs.remove(file_id)
+    library.store.remove_song(file_id)
+    assert "removed" in contract.error(answer.result(10), 404, "not_found")["error"]
+
+
+def test_a_song_cancelled_while_its_sender_waits(library: Library, client: FlaskClient, tone: Path) -> None:
+    answer = waiting(library, tone)
+    client.post(f"/jobs/{library.queued(model='demucs').id}/cancel")
+    body = answer.result(10).json
+    assert body["separation"] == {"status": "failed", "error": "Cancelled on request."}
+    assert body["karaoke"]["status"] == "failed"
 
 
 def test_the_whole_answer_of_a_running_service(server: Server, finished: dict[str, Any]) -> None:
