@@ -194,7 +194,7 @@ class RedisServer:
             return False
 
 
-def wait_until(found: Any, timeout: float, describe: Any = lambda: "it") -> Any:
+def wait_until(found: Any, timeout: float, describe: Any = lambda: "it", *, pause_seconds: float = 0.02) -> Any:
     """Look again and again until something is found; its value.
 
     Raises
@@ -206,7 +206,7 @@ def wait_until(found: Any, timeout: float, describe: Any = lambda: "it") -> Any:
     while time.monotonic() < deadline:
         if value := found():
             return value
-        time.sleep(0.02)
+        time.sleep(pause_seconds)
     raise TimeoutError(f"waited {timeout} s for {describe()}")
 
 
