@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from errors import InvalidInput, ModelUnavailable, UnsupportedAudio
 from models import Report, audio, checkpoints
+from models.memory import is_out_of_memory
 from models.overlap import Source, separate
 from models.stem_files import Block, StemFiles
 
@@ -168,9 +169,9 @@ def _load_bag(path: Path) -> Any:
         files = checkpoints.parts(path)
         models = [_load_model(path.parent, signature, files[signature]) for signature in bag["models"]]
         return BagOfModels(models, bag.get("weights"), bag.get("segment"))
-    except ModelUnavailable:
-        raise
     except Exception as error:  # no such file, no yaml, or not a bag's
+        if isinstance(error, ModelUnavailable) or is_out_of_memory(error):
+            raise
         raise ModelUnavailable(f"{path} does not load as a bag of demucs models: {error!r}.") from error
 
 
@@ -185,9 +186,9 @@ def _load_model(folder: Path, signature: str, path: Path | None) -> Any:
         raise ModelUnavailable(f"{path} is damaged: {trouble}; remove it to have it fetched again.")
     try:
         return load_safetensors_model(path) if path.suffix == ".safetensors" else load_model(path)
-    except MemoryError:
-        raise
     except (Exception, SystemExit) as error:  # pickles fail in many ways, and the library exits where diffq is missing
+        if is_out_of_memory(error):
+            raise
         raise ModelUnavailable(f"{path} does not load as a demucs model: {error!r}.") from error
 
 
