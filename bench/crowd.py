@@ -22,7 +22,7 @@ def connect(url: str) -> websocket.WebSocket:
     client = websocket.create_connection(address, timeout=30)
     client.recv()
     client.send(CONNECT)
-    while not client.recv().startswith(CONNECT):
+    while not str(client.recv()).startswith(CONNECT):
         pass
     return client
 
@@ -33,7 +33,7 @@ def listen(clients: list[websocket.WebSocket]) -> list[tuple[str, float]]:
     with selectors.DefaultSelector() as selector:
         selector.register(sys.stdin, selectors.EVENT_READ)
         for client in clients:
-            selector.register(client.sock, selectors.EVENT_READ, client)
+            selector.register(client, selectors.EVENT_READ, client)
         while True:
             ready = selector.select()
             now = time.time()

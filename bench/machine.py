@@ -16,7 +16,7 @@ def machine() -> str:
     return (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.system()} {platform.machine()}, {_processor()}, "
         f"{os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}, "
-        f"load {psutil.getloadavg()[0]:.1f} before"
+        f"load {psutil.getloadavg()[0]:.1f} before it"
     )
 
 

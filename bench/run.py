@@ -1,20 +1,24 @@
-"""Run every measurement and keep what it printed: `python -m bench.run` writes bench/RESULTS.md."""
+"""Run the measurements and keep what they print: `python -m bench.run` writes bench/RESULTS.md.
 
+Each has its own section between two markers; the others' stay as they are.
+"""
+
+import argparse
+import re
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "RESULTS.md"
-SCRIPTS = {"bench.web": "The web process"}
+TITLES = {"web": "The web process", "demucs_memory": "Separating a long song"}
 HEAD = """# Results
 
-Measured by the scripts in this folder; `make bench` runs them again and writes this file.
+Measured by the scripts in this folder; `make bench` runs them again. Each section says when and on what.
 """
 
 
-def measure(module: str) -> str:
+def measure(name: str) -> str:
     """What one script prints.
 
     Raises
@@ -22,14 +26,38 @@ def measure(module: str) -> str:
     subprocess.CalledProcessError
         When it fails; nothing is written then.
     """
-    done = subprocess.run([sys.executable, "-m", module], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.strip()
+    command = [sys.executable, "-m", f"bench.{name}"]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def with_section(document: str, name: str, printed: str) -> str:
+    """The document with one section replaced, or added at its end.
+
+    Parameters
+    ----------
+    document : str
+        Markdown.
+    name : str
+        Of the script.
+    printed : str
+        What it printed.
+    """
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    section = f"{begin}\n## {TITLES[name]}\n\n`python -m bench.{name}`\n\n{printed}\n{end}"
+    there = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if there.search(document):
+        return there.sub(lambda _: section, document)
+    return f"{document.rstrip()}\n\n{section}\n"
 
 
 def main() -> None:
-    """Run all, then write the file."""
-    parts = [f"## {title}\n\n`python -m {module}`\n\n{measure(module)}\n" for module, title in SCRIPTS.items()]
-    RESULTS.write_text(f"{HEAD}\nLast run: {datetime.now(UTC):%Y-%m-%d}.\n\n" + "\n".join(parts), encoding="utf-8")
+    """Run what was asked for, and write the file after each."""
+    parser = argparse.ArgumentParser(description="Run measurements and write bench/RESULTS.md.")
+    parser.add_argument("--long", action="store_true", help="also those that take many minutes")
+    names = ["web", "demucs_memory"] if parser.parse_args().long else ["web"]
+    for name in names:
+        document = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else HEAD
+        RESULTS.write_text(with_section(document, name, measure(name)), encoding="utf-8")
     print(RESULTS.read_text(encoding="utf-8"))
 
 
