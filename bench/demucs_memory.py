@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.machine import machine
 from tests.serving import ROOT
 
 MINUTES = 60
@@ -83,6 +84,7 @@ def measure(command: list[str], most_bytes: int | None = None) -> tuple[int, flo
 
 def main() -> None:
     """Measure, and print a Markdown table."""
+    heading = machine()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES, help="length of the song")
     minutes = parser.parse_args().minutes
@@ -98,6 +100,7 @@ def main() -> None:
         status, peak_gb, seconds = measure([*command, *options], most_bytes)
         outcome = "" if status == 0 else f"did not end: it needs more than the {most_bytes / 1e9:.0f} GB free here"
         rows.append(("`demucs` command", f"{peak_gb:.2f} GB", f"{seconds:.0f} s", outcome))
+    print(f"{heading}\n")
     print(f"A song of {minutes:g} minutes, {VARIANT} with tiny weights on one thread, four stems as wav.\n")
     print("| what | peak resident memory | time | |\n|---|---|---|---|")
     print("\n".join(f"| {' | '.join(row)} |" for row in rows))
