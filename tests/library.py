@@ -17,6 +17,9 @@ from storage.songs import Song
 from tests.rows import WORKER, a_job
 from tests.serving import wait_until
 
+NOBODYS = "5d94380d-37bf-43f2-9d8f-3c2b064f3e02"  # the id of no song and of no job
+NOBODYS_VERSION_1 = "5ad75a64-e5a9-11f1-a879-02fc00000001"  # made of time and address, as none of ours is
+
 
 class Library:
     """What an app knows of songs and jobs.

@@ -1,7 +1,6 @@
 """Whatever is sent, the answer is the contract's error or it works, and nothing is left behind."""
 
 import json
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +14,12 @@ import models
 from routes.process import body_class
 from tests import contract, damaged
 from tests.damaged import multipart
+from tests.library import NOBODYS, NOBODYS_VERSION_1
 from tests.serving import Server
 
 LIMIT_BYTES = 100 * 1024 * 1024
 NAN, INFINITY = float("nan"), float("inf")
 LONE_SURROGATE = "\ud800"
-SONG_ID = "5d94380d-37bf-43f2-9d8f-3c2b064f3e02"  # of no song
 PIPELINE = "?auto_process=true&wait=true&transcription_model_variant=tiny"
 HTTP = requests.Session()
 Content = bytes | Callable[[], bytes]
@@ -123,8 +122,8 @@ WITH_ID = [
     ("POST", "/jobs/{}/retry"),
 ]  # fmt: skip
 WRONG_IDS = [
-    "x", "0", "null", SONG_ID.upper(), str(uuid.uuid1()), SONG_ID.replace("-", ""), f"%7B{SONG_ID}%7D", f"{SONG_ID}%0A",
-    f"{SONG_ID}%00", "%00", "*", "' or 1=1 --", "every-file", "a" * 300, "песма", "%ff%fe",
+    "x", "0", "null", NOBODYS.upper(), NOBODYS_VERSION_1, NOBODYS.replace("-", ""), f"%7B{NOBODYS}%7D", f"{NOBODYS}%0A",
+    f"{NOBODYS}%00", "%00", "*", "' or 1=1 --", "every-file", "a" * 300, "песма", "%ff%fe",
 ]  # fmt: skip
 
 
@@ -236,7 +235,7 @@ def id_cases() -> Iterator[Case]:
         if path.startswith("/process/musicgen"):
             body = b'{"prompt": "x"}'
         else:  # music begins with a new id
-            wrong.append(SONG_ID)
+            wrong.append(NOBODYS)
         yield Case(f"{method} {path}", 404, [Request(path.replace("{}", each), body, method) for each in wrong])
 
 
@@ -295,7 +294,7 @@ def test_every_route_with_an_id_is_among_the_cases(reader: FlaskClient) -> None:
     app = reader.application
     rules = {rule.rule for rule in app.url_map.iter_rules() if {"file_id", "job_id"} & rule.arguments}
     adapter = app.url_map.bind("localhost")
-    matches = [adapter.match(path.split("?")[0].format(SONG_ID), method, return_rule=True) for method, path in WITH_ID]
+    matches = [adapter.match(path.split("?")[0].format(NOBODYS), method, return_rule=True) for method, path in WITH_ID]
     assert {rule.rule for rule, _ in matches} == rules
 
 

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests import contract
-from tests.library import Library, in_background
+from tests.library import NOBODYS, Library, in_background
 from tests.serving import Server
 
 CHROMA = {
@@ -102,7 +102,7 @@ def test_a_wrong_batch(reader: FlaskClient, body: dict[str, Any]) -> None:
     contract.error(reader.post("/analyze/batch", json=body), 400, "invalid_input")
 
 
-@pytest.mark.parametrize("file_id", ["x", str(uuid.uuid4())])
+@pytest.mark.parametrize("file_id", ["x", NOBODYS])
 def test_an_unknown_song(reader: FlaskClient, file_id: str) -> None:
     contract.error(reader.post(f"/analyze/chroma/{file_id}"), 404, "not_found")
 

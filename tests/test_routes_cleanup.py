@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests import contract
-from tests.library import Library
+from tests.library import NOBODYS, Library
 from tests.serving import Server
 
 REMOVALS = ("/cleanup", "/songs")
@@ -60,7 +60,7 @@ def test_results_without_an_upload_can_be_removed(client: FlaskClient, library: 
     assert library.contents() == before
 
 
-@pytest.mark.parametrize("file_id", ["x", str(uuid.uuid4()), "*", "..", ".incoming", "%2e%2e"])
+@pytest.mark.parametrize("file_id", ["x", NOBODYS, "*", "..", ".incoming", "%2e%2e"])
 @pytest.mark.parametrize("removal", REMOVALS)
 def test_an_unknown_song(client: FlaskClient, library: Library, removal: str, file_id: str) -> None:
     library.add_stems(library.add_song(), vocals=b"la")

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from jobs import pipeline
 from jobs.store import Job
 from tests import contract
-from tests.library import Library
+from tests.library import NOBODYS, Library
 from tests.rows import story
 from tests.serving import Server
 
@@ -19,7 +19,7 @@ RECORD = {
     "cancel_requested", "created_at", "started_at", "finished_at", "processing_time_seconds", "result", "files",
     "error", "pipeline_id",
 }  # fmt: skip
-UNKNOWN = ("x", str(uuid.uuid4()), "%00", "..", "a" * 300)
+UNKNOWN = ("x", NOBODYS, "%00", "..", "a" * 300)
 
 
 def a_pipeline(library: Library) -> Job:
@@ -87,7 +87,7 @@ def test_an_unknown_job(reader: FlaskClient, job_id: str) -> None:
         contract.error(reader.post(f"/jobs/{job_id}/{action}"), 404, "not_found")
 
 
-@pytest.mark.parametrize("file_id", ["x", "%00", str(uuid.uuid4()).upper()])
+@pytest.mark.parametrize("file_id", ["x", "%00", NOBODYS.upper()])
 def test_a_filter_that_is_no_id(reader: FlaskClient, file_id: str) -> None:
     contract.error(reader.get(f"/jobs?file_id={file_id}"), 404, "not_found")
 

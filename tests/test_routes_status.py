@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from jobs import pipeline
 from jobs.store import CANCELLED
 from tests import contract
-from tests.library import Library
+from tests.library import NOBODYS, NOBODYS_VERSION_1, Library
 from tests.serving import Server
 
 RECORD = {
@@ -88,7 +88,7 @@ def test_a_pipeline_is_processing_until_its_last_stage_ends(client: FlaskClient,
     assert found["stages"]["complete"]["message"] == "All processing complete!"
 
 
-@pytest.mark.parametrize("file_id", ["x", str(uuid.uuid4()), str(uuid.uuid4()).upper(), str(uuid.uuid1())])
+@pytest.mark.parametrize("file_id", ["x", NOBODYS, NOBODYS.upper(), NOBODYS_VERSION_1])
 def test_an_unknown_song(client: FlaskClient, file_id: str) -> None:
     assert file_id in contract.error(client.get(f"/status/{file_id}"), 404, "not_found")["error"]
 
