@@ -1,15 +1,18 @@
 """What tests share: weights, a running server, an app without workers, rendered songs."""
 
+import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Tiny models gain nothing by more threads, and on a busy machine torch's threads mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from flask.testing import FlaskClient
 from flask_openapi3 import OpenAPI
 
@@ -18,14 +21,30 @@ from jobs.store import JobStore
 from storage.database import Database
 from tests import render, tiny_weights
 from tests.library import Library
-from tests.serving import RedisServer, Server
+from tests.serving import ROOT, RedisServer, Server
+
+LONGEST = ("test_recovery", "test_sockets_progress", "test_static_page", "test_pipeline", "test_models_demucs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
-def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small random checkpoints of every model, in the libraries' own formats."""
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_weights.build(folder)
+def weights_dir(pytestconfig: pytest.Config) -> Path:
+    """Small random checkpoints of every model, in the libraries' own formats; tests change copies of them only.
+
+    Kept in pytest's cache until what makes them changes: to build them takes a quarter of a minute.
+    """
+    folder = pytestconfig.cache.mkdir("weights")
+    recipe = b"".join(path.read_bytes() for path in (Path(tiny_weights.__file__), ROOT / "requirements.txt"))
+    digest, made_of = hashlib.sha256(recipe).hexdigest(), folder / "made-of"
+    with FileLock(folder.with_suffix(".lock")):
+        if not made_of.exists() or made_of.read_text() != digest:
+            shutil.rmtree(folder)
+            tiny_weights.build(folder)
+            made_of.write_text(digest)
     return folder
 
 

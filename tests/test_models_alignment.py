@@ -10,7 +10,7 @@ import torch
 from errors import Cancelled, InvalidInput
 from models import audio, whisper, words
 from models.alignment import sung_lines
-from tests import render, tiny_weights
+from tests import render
 
 RATE = 16000
 LYRICS = """
@@ -32,10 +32,8 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_weights.build_whisper(folder)
-    return whisper.load("tiny", "cpu", folder / "whisper" / "tiny.pt")
+def model(weights_dir):
+    return whisper.load("tiny", "cpu", weights_dir / "whisper" / "tiny.pt")
 
 
 @pytest.fixture(scope="module")

@@ -41,10 +41,8 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_weights.build_demucs(folder)
-    return folder / "demucs"
+def repository(weights_dir: Path) -> Path:
+    return weights_dir / "demucs"
 
 
 @cache

@@ -13,7 +13,7 @@ from errors import Cancelled, Conflict
 from models import features, gemma_3n, prompts
 from models.gemma_3n import Inputs
 from models.rewording import reworded, word_error_rate
-from tests import render, tiny_weights
+from tests import render
 
 TEXT, NATIVE = "gemma-2-2b-it", "gemma-3n-E2B-it"
 HEARD = {
@@ -36,10 +36,8 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_weights.build_gemma(folder)
-    return folder / "gemma_3n"
+def folders(weights_dir: Path) -> Path:
+    return weights_dir / "gemma_3n"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from errors import Cancelled, ModelUnavailable
 from models import audio, musicgen
 from models.melody import melody
 from models.musicgen import Request
-from tests import render, tiny_weights
+from tests import render
 
 RATE = 32000
 
@@ -26,10 +26,8 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_weights.build_musicgen(folder)
-    return folder / "musicgen"
+def folders(weights_dir: Path) -> Path:
+    return weights_dir / "musicgen"
 
 
 @pytest.fixture(scope="module")

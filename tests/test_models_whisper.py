@@ -37,10 +37,8 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_weights.build_whisper(folder)
-    return folder / "whisper"
+def checkpoints(weights_dir: Path) -> Path:
+    return weights_dir / "whisper"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import app as web
 from jobs.store import workers
 from tests import contract
 from tests.library import Library
-from tests.serving import Server
+from tests.serving import Server, wait_until
 
 SIX = ["demucs", "whisper", "musicgen", "pitch_analysis", "gemma_3n", "karaoke"]
 GPU_FIELDS = {"available", "torch_installed", "torch_version", "cuda_available", "gpu_count", "devices"}
@@ -74,6 +74,7 @@ def test_gpu_status_without_workers(client: FlaskClient) -> None:
 
 
 def test_a_running_service(server: Server) -> None:
+    wait_until(lambda: server.get("/health").json()["device"], 60)  # the worker tells it once torch is there
     health = server.get("/health").json()
     assert (health["status"], health["workers"], health["device"]) == ("healthy", 2, "cpu")
     gpu = server.get("/gpu-status").json()

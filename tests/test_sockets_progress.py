@@ -17,7 +17,7 @@ from tests.serving import ROOT, Listener, Server, close_all, wait_until
 
 MODES = ("eventlet", "threading", "gevent")
 CROWD = 20
-LONG = {"shifts": 6, "output_format": "wav"}  # some seconds of work with tiny weights
+LONG = {"shifts": 5, "output_format": "wav"}  # some seconds of work with tiny weights
 NEVER_SENT = str(uuid.uuid4())
 MALFORMED: list[Any] = [
     None, "text", 7, [], {}, {"file_id": None}, {"file_id": 7}, {"file_id": "nope"}, {"file_id": "every-file"},
@@ -52,7 +52,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some seconds of noise."""
-    noise = np.random.default_rng(0).normal(0, 0.1, (2, 12 * render.RATE)).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 8 * render.RATE)).astype(np.float32)
     return render.save(tmp_path_factory.mktemp("song") / "noise.wav", noise)
 
 
