@@ -3,6 +3,7 @@
 # make check    ruff and mypy
 # make bench    measure; writes bench/RESULTS.md
 # make install  set up alone
+# make test-audiocraft  set up an environment with audiocraft, then test MusicGen through it
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,9 +11,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+AUDIOCRAFT := .venv-audiocraft
 TEST_PACKAGES := chromium espeak-ng fluidsynth fluid-soundfont-gm redis-server
 
-.PHONY: install run test check bench
+.PHONY: install run test test-audiocraft check bench
 
 install: $(INSTALLED)
 
@@ -22,6 +24,9 @@ run: $(INSTALLED)
 test: $(INSTALLED_DEV)
 	@sh tests/install_packages.sh $(TEST_PACKAGES)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-audiocraft: $(AUDIOCRAFT)/.installed
+	$(AUDIOCRAFT)/bin/python -m pytest -n 0 tests/audiocraft $(ARGS)
 
 check: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
@@ -40,4 +45,10 @@ $(INSTALLED): requirements.txt | $(BIN)/python
 
 $(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
 	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(AUDIOCRAFT)/.installed: requirements-audiocraft.txt
+	$(PYTHON) -m venv $(AUDIOCRAFT)
+	$(AUDIOCRAFT)/bin/pip install --quiet --disable-pip-version-check -r requirements-audiocraft.txt
+	$(AUDIOCRAFT)/bin/pip install --quiet --disable-pip-version-check --no-deps audiocraft==1.3.0 xformers==0.0.35
 	@touch $@

@@ -14,6 +14,7 @@ from async_mode import MODES
 from errors import InvalidInput
 
 MEBIBYTE = 1024 * 1024
+MUSICGEN_ENGINES = ("transformers", "audiocraft")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -43,6 +44,10 @@ class Config:
     models_dir: Path | None = _knob(None, "folder", "Weights fetched ahead; looked in before the libraries' caches.")
     device: str = _knob("auto", "device", "auto, cpu, cuda, cuda:1, mps: where models run.")
     require_gpu: bool = _knob(False, "true/false", "Refuse heavy work (503) on a machine without a GPU.")
+    musicgen_engine: str = _knob(
+        "transformers", "name", "What MusicGen runs on: transformers, or audiocraft (in an environment of its own).",
+        choices=MUSICGEN_ENGINES,
+    )  # fmt: skip
     async_mode: str = _knob(
         "eventlet", "name", "Server of the web process: eventlet, gevent or threading.", choices=MODES
     )

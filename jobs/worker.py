@@ -4,6 +4,7 @@
 """
 
 import argparse
+import importlib
 import logging
 import os
 import signal
@@ -131,18 +132,20 @@ class Worker:
             raise ModelUnavailable("This service requires a GPU (REQUIRE_GPU=true) and this worker has none.")
         request, audio_path = self.inputs.prepare(job)
         staging = self.files.staging(job.id, job.attempts)
+        wrapper = spec.wrapper(self.config.musicgen_engine)
+        module = importlib.import_module(f"models.{wrapper}")
 
         def load() -> Any:
-            path = weights.fetch(job.model, job.variant, self.config.models_dir, report.loading)
+            path = weights.fetch(wrapper, job.variant, self.config.models_dir, report.loading)
             if path is not None:  # analysis and karaoke have no weights, and nothing to wait for
                 report.loading(0.0, f"Loading {job.model} {job.variant}...")
-                self.models.make_room(weights.size_bytes(job.model, job.variant, path))
-            model = spec.module.load(job.variant, self.device, path)
+                self.models.make_room(weights.size_bytes(wrapper, job.variant, path))
+            model = module.load(job.variant, self.device, path)
             report.loaded()
             return model
 
         result = self.models.run(
-            (job.model, job.variant), load, lambda model: spec.module.run(model, request, audio_path, staging, report)
+            (job.model, job.variant), load, lambda model: module.run(model, request, audio_path, staging, report)
         )
         report(1.0)
         folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)

@@ -2,6 +2,7 @@
 
 A module has four public names: `Request` (pydantic), `Result` (pydantic), `load(variant, device, weights)` and
 `run(model, request, audio_path, out_dir, report)`. Importing one is cheap: heavy imports are inside functions.
+A second engine of a model is a module with `load` and `run` for the same `Request`.
 """
 
 import importlib
@@ -35,6 +36,8 @@ class ModelSpec:
         "gpu" (heavy, holds a model on a device) or "cpu" (light).
     default_variant : str
     variants : tuple of str
+    engines : tuple of str
+        Libraries that it may run on, the default first; empty where there is only one.
     """
 
     name: str
@@ -43,11 +46,22 @@ class ModelSpec:
     queue: str
     default_variant: str
     variants: tuple[str, ...]
+    engines: tuple[str, ...] = ()
 
     @property
     def module(self) -> Any:
         """The wrapper module."""
         return importlib.import_module(f"models.{self.name}")
+
+    def wrapper(self, engine: str) -> str:
+        """Name of the module that loads and runs the model on an engine, and of its rows in the table of weights.
+
+        Parameters
+        ----------
+        engine : str
+            Means nothing to models that have only one.
+        """
+        return f"{self.name}_{engine}" if engine in self.engines[1:] else self.name
 
     def variant(self, wanted: str | None, field: str = "model_variant") -> str:
         """The variant to use for what a caller asked in that field, the default when nothing was.
@@ -75,7 +89,7 @@ REGISTRY: dict[str, ModelSpec] = {
         ModelSpec("whisper", "Speech and lyrics transcription", "transcription", "gpu", "medium",
                   ("tiny", "base", "small", "medium", "large", "turbo")),
         ModelSpec("musicgen", "Music generation from text", "generation", "gpu", "large",
-                  ("small", "medium", "large", "melody")),
+                  ("small", "medium", "large", "melody"), engines=("transformers", "audiocraft")),
         ModelSpec("pitch_analysis", "Key, tempo and chord detection", "analysis", "cpu", "enhanced_chroma",
                   ("basic_chroma", "enhanced_chroma", "librosa_chroma")),
         ModelSpec("gemma_3n", "Listening to and describing audio", "analysis", "gpu", "gemma-2-9b-it",

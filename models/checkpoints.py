@@ -8,6 +8,7 @@ from pathlib import Path
 
 LARGEST_HEADER_BYTES = 100 * 1024 * 1024  # of a safetensors file, as its library has it
 ZIP_MAGIC = b"PK\x03\x04"
+AUDIOCRAFT_PARTS = ("state_dict.bin", "compression_state_dict.bin")  # language model, audio codec
 KINDS = ("model.safetensors", "pytorch_model.bin")  # how transformers names checkpoints, the preferred one first
 
 
@@ -30,9 +31,12 @@ def parts(first: Path) -> dict[str, Path | None]:
 
         signatures = yaml.safe_load(first.read_text(encoding="utf-8"))["models"]
         return {signature: next(_of_signature(folder, signature), None) for signature in signatures}
-    if first.suffix != ".json":
-        return {first.name: first}
-    names = next((found for kind in KINDS if (found := _named_by(folder, kind))), [KINDS[0]])
+    if first.name in AUDIOCRAFT_PARTS:
+        names = list(AUDIOCRAFT_PARTS)
+    elif first.suffix == ".json":
+        names = next((found for kind in KINDS if (found := _named_by(folder, kind))), [KINDS[0]])
+    else:
+        names = [first.name]
     return {name: folder / name if (folder / name).exists() else None for name in names}
 
 

@@ -1,6 +1,7 @@
 """Downloads of weights, through the hub's own client and pooch: checked, and never visible half-done."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def _older_demucs_bag(variant: str, folder: Path, report: Report, message: str) 
     shutil.copyfile(bag, folder / bag.name)  # last: it is what shows that the bag is here
 
 
-def repository(name: str, folder: Path | None, report: Report, message: str) -> None:
+def repository(name: str, folder: Path | None, report: Report, message: str, only: Sequence[str] = ()) -> None:
     """Fetch a repository from the Hugging Face hub.
 
     Parameters
@@ -100,6 +101,8 @@ def repository(name: str, folder: Path | None, report: Report, message: str) -> 
         Where the files go; None for the hub's own cache.
     report, message
         Called with the fraction done and this message.
+    only : sequence of str
+        Names of the files wanted; empty for what transformers loads.
 
     Raises
     ------
@@ -122,7 +125,8 @@ def repository(name: str, folder: Path | None, report: Report, message: str) -> 
             """Draw nothing."""
 
     files = HfApi().model_info(name, timeout=CONNECT_SECONDS).siblings or []
-    wanted = PARTS if any(file.rfilename.endswith(".safetensors") for file in files) else PARTS + OLD_PARTS
+    newer = any(file.rfilename.endswith(".safetensors") for file in files)
+    wanted = list(only) or (PARTS if newer else PARTS + OLD_PARTS)
     snapshot_download(name, local_dir=folder, allow_patterns=wanted, etag_timeout=CONNECT_SECONDS, tqdm_class=Bar)
 
 

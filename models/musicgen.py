@@ -1,4 +1,4 @@
-"""Music from text, a tune or a beginning: MusicGen through transformers.
+"""Music from text, a tune or a beginning: MusicGen through transformers (musicgen_audiocraft has the other engine).
 
 Copet et al., "Simple and Controllable Music Generation", 2023. Longer pieces than the model was trained on are made
 window after window, each beginning with the end of the one before, as audiocraft does.
@@ -159,21 +159,45 @@ def run(model: MusicGen, request: Request, audio_path: Path | None, out_dir: Pat
     """
     import torch
 
-    seed = request.seed if request.seed is not None else random.randint(0, MAX_SEED)
-    torch.manual_seed(seed)
+    seed = sow(request)
     clip = _clip(model, audio_path) if audio_path else None
     with torch.inference_mode():
         codes = _codes(model, request, clip, report)
         samples = model.model.audio_encoder.decode(codes[None], [None]).audio_values[0].float().cpu().numpy()
+    result = save(samples, model.sample_rate, model.variant, request, seed, out_dir)
+    report(1.0)
+    return result
+
+
+def sow(request: Request) -> int:
+    """Seed torch as the request says, or at random; the seed."""
+    import torch
+
+    seed = request.seed if request.seed is not None else random.randint(0, MAX_SEED)
+    torch.manual_seed(seed)
+    return seed
+
+
+def save(samples: np.ndarray, sample_rate: int, variant: str, request: Request, seed: int, out_dir: Path) -> Result:
+    """Write generated_music.wav, and its mp3 or flac when asked.
+
+    Parameters
+    ----------
+    samples : np.ndarray, shape (channels, samples), float32
+    sample_rate : int
+        Hz
+    variant : str
+    request : Request
+    seed : int
+        As sow() gave it.
+    out_dir : Path
+    """
     names = [WAV] if request.output_format == "wav" else [WAV, f"generated_music.{request.output_format}"]
     for name in names:
-        with audio.Writer(out_dir / name, model.sample_rate, samples.shape[0]) as writer:
+        with audio.Writer(out_dir / name, sample_rate, samples.shape[0]) as writer:
             writer.write(samples)
-    report(1.0)
-    return Result(
-        model=model.variant, generated_file=WAV, duration=samples.shape[1] / model.sample_rate,
-        sample_rate=model.sample_rate, seed=seed, files=names,
-    )  # fmt: skip
+    return Result(model=variant, generated_file=WAV, duration=samples.shape[1] / sample_rate, sample_rate=sample_rate,
+                  seed=seed, files=names)  # fmt: skip
 
 
 def _clip(model: MusicGen, path: Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from models import REGISTRY
+from models.checkpoints import AUDIOCRAFT_PARTS
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,8 @@ class Source:
     Attributes
     ----------
     filename : str
-        The file that load() begins with: Whisper's checkpoint, a demucs bag's yaml, a model folder's config.json.
+        The file that load() begins with: Whisper's checkpoint, a demucs bag's yaml, a model folder's config.json,
+        audiocraft's language model.
     repository : str or None
         Its name on the Hugging Face hub; None for Whisper, which has addresses of its own.
     license : str
@@ -37,8 +39,11 @@ def _whisper(filename: str, size: int | None = None) -> Source:
     return Source(filename, None, "MIT", size)
 
 
-def _musicgen(variant: str) -> Source:
-    return Source("config.json", f"facebook/musicgen-{variant}", "CC-BY-NC-4.0")
+def _musicgen(filename: str) -> dict[str, Source]:
+    return {
+        variant: Source(filename, f"facebook/musicgen-{variant}", "CC-BY-NC-4.0")
+        for variant in REGISTRY["musicgen"].variants
+    }
 
 
 def _gemma(variant: str, size: int | None = None) -> Source:
@@ -65,7 +70,8 @@ SOURCES: dict[str, dict[str, Source]] = {
         "large": _whisper("large-v3.pt", 3_087_371_615),
         "turbo": _whisper("large-v3-turbo.pt", 1_617_941_637),
     },
-    "musicgen": {variant: _musicgen(variant) for variant in REGISTRY["musicgen"].variants},
+    "musicgen": _musicgen("config.json"),
+    "musicgen_audiocraft": _musicgen(AUDIOCRAFT_PARTS[0]),
     "gemma_3n": {
         "gemma-2-2b-it": _gemma("gemma-2-2b-it", 5_228_683_776),
         "gemma-2-9b-it": _gemma("gemma-2-9b-it", 18_483_411_968),

@@ -14,6 +14,7 @@ from typing import Any
 
 from errors import Cancelled, ModelUnavailable
 from models import REGISTRY, Report, checkpoints, download
+from models.checkpoints import AUDIOCRAFT_PARTS
 from models.sources import SOURCES
 
 
@@ -23,7 +24,7 @@ def find(model: str, variant: str, models_dir: Path | None) -> Path | None:
     Parameters
     ----------
     model, variant : str
-        As in the model table.
+        As in the table of weights, models.sources.
     models_dir : Path or None
         The folder that is looked in first.
 
@@ -76,7 +77,8 @@ def fetch(model: str, variant: str, models_dir: Path | None, report: Report) -> 
         elif model == "demucs":
             download.demucs_bag(variant, source.repository, folder, _torch_cache(), report, message)
         else:
-            download.repository(source.repository, folder, report, message)
+            only = AUDIOCRAFT_PARTS if source.filename in AUDIOCRAFT_PARTS else ()
+            download.repository(source.repository, folder, report, message, only)
     except Cancelled:
         raise
     except Exception as error:  # a refused connection, a wrong checksum, a licence not accepted, a full disk
@@ -204,11 +206,16 @@ def _wanted(names: list[str]) -> Iterator[tuple[str, str]]:
         if name in SOURCES:
             model = name
             if following not in SOURCES[model]:
-                yield model, REGISTRY[model].default_variant
+                yield model, _default_variant(model)
         elif owners:
             yield model if model in owners else owners[0], name
         else:
             raise ModelUnavailable(f"{name!r} is neither a model nor a variant; see python -m models.weights list.")
+
+
+def _default_variant(model: str) -> str:
+    """The variant that a model's name alone means, on whichever engine."""
+    return next(s.default_variant for s in REGISTRY.values() if model in (s.name, *map(s.wrapper, s.engines)))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -234,7 +241,7 @@ def _list(models_dir: Path | None) -> int:
     """Print every variant with where its weights are."""
     for model, variants in SOURCES.items():
         for variant in variants:
-            print(f"{model:10} {variant:16} {find(model, variant, models_dir) or '-'}")
+            print(f"{model:19} {variant:16} {find(model, variant, models_dir) or '-'}")
     return 0
 
 

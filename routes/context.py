@@ -29,6 +29,7 @@ class Studio:
     jobs: JobService
     run_in_thread: Callable[..., Any]
     models_dir: Path | None
+    musicgen_engine: str
     max_upload_bytes: int
     silence_seconds: float
     version: str

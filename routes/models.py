@@ -60,6 +60,7 @@ class ModelPath(BaseModel):
 def _describe(spec: registry.ModelSpec) -> ModelAnswer:
     """One model's configuration, with the state of its weights."""
     alive = studio().store.workers(alive_since=time.time() - studio().silence_seconds)
+    wrapper = spec.wrapper(studio().musicgen_engine)
     loaded = {tuple(key) for worker in alive for key in worker.info.get("loaded", ())}
     return ModelAnswer(
         purpose=spec.purpose,
@@ -70,7 +71,7 @@ def _describe(spec: registry.ModelSpec) -> ModelAnswer:
         parameters=spec.module.Request.model_json_schema()["properties"],
         variants={
             variant: VariantAnswer(
-                **weights.describe(spec.name, variant, studio().models_dir), loaded=(spec.name, variant) in loaded
+                **weights.describe(wrapper, variant, studio().models_dir), loaded=(spec.name, variant) in loaded
             )
             for variant in spec.variants
         },

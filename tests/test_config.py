@@ -95,7 +95,8 @@ def test_the_file_env_is_read_and_the_environment_wins(tmp_path: Path, monkeypat
 def test_a_child_process_gets_the_same_settings() -> None:
     changed = Config(
         host="::1", port=1, upload_folder=Path("a b"), output_folder=Path("/o"), database_url="sqlite://",
-        redis_url="redis://h", models_dir=Path("m"), device="mps", require_gpu=True, async_mode="threading",
+        redis_url="redis://h", models_dir=Path("m"), device="mps", require_gpu=True, musicgen_engine="audiocraft",
+            async_mode="threading",
         max_content_length=5, cors_origins="http://a", log_format="json", log_level="ERROR", start_workers=False,
         model_memory_reserve=0, heartbeat_seconds=0.25, silence_seconds=0.5, max_attempts=9, cancel_seconds=0.75,
         drain_seconds=7.0,
@@ -129,3 +130,12 @@ def test_the_readme_shows_the_table() -> None:
     assert found is not None
     assert found[1] == config.table()
     assert config.table().count("\n") == len(dataclasses.fields(Config)) + 1
+
+
+def test_both_environments_have_the_same_packages() -> None:
+    """audiocraft's environment differs in torch, and in what it has besides."""
+    pins = [
+        {line for line in (ROOT / name).read_text().splitlines() if "==" in line and not line.startswith(("#", "torch"))}
+        for name in ("requirements.txt", "requirements-audiocraft.txt")
+    ]
+    assert pins[0] < pins[1]

@@ -16,6 +16,7 @@ import pytest
 
 from errors import Cancelled, ModelUnavailable
 from models import REGISTRY, weights
+from models.checkpoints import AUDIOCRAFT_PARTS
 
 ROOT = Path(__file__).parent.parent
 REVISION = "0" * 40
@@ -125,10 +126,11 @@ def demucs_files(weights_dir: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub_files(weights_dir: Path, tmp_path: Path) -> Path:
-    """A repository of MusicGen as the hub has it, with one of audiocraft's files beside."""
+    """A repository of MusicGen as the hub has it, with audiocraft's files beside."""
     folder = tmp_path / "hub_files"
     shutil.copytree(weights_dir / "musicgen" / "small", folder)
-    (folder / "state_dict.bin").write_bytes(b"audiocraft's")
+    for name in AUDIOCRAFT_PARTS:
+        (folder / name).write_bytes(f"audiocraft's {name}".encode())
     return folder
 
 
@@ -159,15 +161,16 @@ def test_the_table_is_the_libraries_own() -> None:
     from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name
     from whisper import _MODELS
 
+    owners = {wrapper: spec for spec in REGISTRY.values() for wrapper in (spec.name, *map(spec.wrapper, spec.engines))}
     for model, variants in weights.SOURCES.items():
-        assert tuple(sorted(variants)) == tuple(sorted(REGISTRY[model].variants))
+        assert tuple(sorted(variants)) == tuple(sorted(owners[model].variants))
     for variant, source in weights.SOURCES["demucs"].items():
         assert source.repository == f"{DEFAULT_NAMESPACE}/{hf_repo_name(variant)}"
     for variant, source in weights.SOURCES["whisper"].items():
         assert source.filename == _MODELS[variant].rpartition("/")[2]
 
 
-@pytest.mark.parametrize(("model", "variant"), EVERY_VARIANT)
+@pytest.mark.parametrize(("model", "variant"), [pair for pair in EVERY_VARIANT if pair[0] in REGISTRY])
 def test_every_variant_is_found_in_the_models_folder(model: str, variant: str, weights_dir: Path) -> None:
     found = weights.find(model, variant, weights_dir)
     assert found is not None
@@ -300,6 +303,14 @@ def test_an_old_repository_without_safetensors_is_fetched_too(hub: Host, hub_fil
     assert not (found / "state_dict.bin").exists()
 
 
+def test_audiocraft_gets_its_own_files(hub: Host, tmp_path: Path) -> None:
+    found = weights.fetch("musicgen_audiocraft", "small", tmp_path, Said())
+    assert found == tmp_path / "musicgen_audiocraft" / "small"
+    assert sorted(path.name for path in found.iterdir() if path.is_file()) == sorted(AUDIOCRAFT_PARTS)
+    (found / AUDIOCRAFT_PARTS[1]).unlink()
+    assert weights.find("musicgen_audiocraft", "small", tmp_path) is None
+
+
 def test_a_cancelled_download_leaves_nothing_that_counts(hub: Host, tmp_path: Path) -> None:
     def cancel_when_it_moves(fraction: float, message: str | None = None) -> None:
         if fraction > 0:
@@ -405,6 +416,7 @@ def test_a_wrong_file_at_the_older_address_is_refused(
     (["demucs", "mdx"], [("demucs", "mdx")]),
     (["htdemucs", "medium"], [("demucs", "htdemucs"), ("whisper", "medium")]),
     (["musicgen", "small", "melody"], [("musicgen", "small"), ("musicgen", "melody")]),
+    (["musicgen"], [("musicgen", "large")]),
     (["whisper", "demucs", "htdemucs_ft"], [("whisper", "medium"), ("demucs", "htdemucs_ft")]),
 ])  # fmt: skip
 def test_the_command_takes_models_and_variants(

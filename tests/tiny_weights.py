@@ -124,7 +124,7 @@ def build_musicgen(folder: Path) -> None:
             decoder_start_token_id=start, pad_token_id=start, bos_token_id=start, do_sample=True, guidance_scale=3.0,
             max_length=1503,
         )  # fmt: skip
-        _letters().save_pretrained(target)
+        letters().save_pretrained(target)
         model.save_pretrained(target)
 
 
@@ -220,7 +220,7 @@ def _save_chat_model(model: Any, tokenizer: Any, target: Path) -> None:
     model.save_pretrained(target)
 
 
-def _letters() -> Any:
+def letters() -> Any:
     """A T5 tokenizer that knows letters."""
     from transformers import T5Tokenizer
 
