@@ -17,14 +17,12 @@ MAX_SECTIONS = 16
 VARIANT = "enhanced_chroma"
 
 
-def measure(path: Path, out_dir: Path, report: Report) -> dict[str, Any]:
+def measure(path: Path, report: Report) -> dict[str, Any]:
     """Measure a song of any length in three passes over the file.
 
     Parameters
     ----------
     path : Path
-    out_dir : Path
-        Where the pitch analysis may write; its files are removed again.
     report : Report
         Told 0 to 1.
 
@@ -44,11 +42,8 @@ def measure(path: Path, out_dir: Path, report: Report) -> dict[str, Any]:
     report(0.2, "Measuring")
     centroid, crossings = _brightness(path)
     report(0.4, "Measuring")
-    model = pitch_analysis.PitchAnalysis(VARIANT, "cpu")
-    pitch = pitch_analysis.run(model, pitch_analysis.Request(plot=False), path, out_dir, lambda *_: report(0.6))
-    for name in pitch.files:
-        (out_dir / name).unlink()
-    found = pitch_analysis.measure(VARIANT, path, lambda *_: report(0.8))
+    found = pitch_analysis.measure(VARIANT, path, lambda fraction, _=None: report(0.4 + 0.6 * fraction, "Measuring"))
+    pitch, *_ = pitch_analysis.interpret(VARIANT, found)
     total = found.chroma.sum(axis=1)
     shares = total / max(float(total.sum()), 1e-9)
     return {

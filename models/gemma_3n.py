@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SAMPLE_RATE = 16000  # Hz, of Gemma 3n's audio encoder
+LINES_AT_ONCE = 12  # to correct: so many fit into an answer, and a miscounted answer spoils no more
 WINDOW_SECONDS = 30.0  # the longest sound that Gemma 3n takes
 MEASURED = 0.4  # fraction done when the song is measured
 
@@ -94,7 +95,7 @@ def load(variant: str, device: str, weights: Path | None) -> Gemma:
     ----------
     variant : str
     device : str
-        bfloat16 on GPUs, float32 on CPUs.
+        bfloat16 everywhere: Gemma was made in it, and takes half the memory.
     weights : Path
         A Hugging Face model folder.
 
@@ -111,15 +112,13 @@ def load(variant: str, device: str, weights: Path | None) -> Gemma:
     hears = hears_sound(variant)
     if hears:
         leave_out_vision()
-    place = {"device_map": "auto", "dtype": torch.bfloat16} if device.startswith("cuda") else {"dtype": torch.float32}
+    place: Any = "auto" if device.startswith("cuda") else {"": device}  # several GPUs may be needed for one model
     try:
         cls: Any = AutoModelForImageTextToText if hears else AutoModelForCausalLM
-        network = cls.from_pretrained(weights, local_files_only=True, **place)
+        network = cls.from_pretrained(weights, local_files_only=True, device_map=place, dtype=torch.bfloat16)
         processor = (AutoProcessor if hears else AutoTokenizer).from_pretrained(weights, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelUnavailable(f"The weights in {weights} do not load: {error}") from error
-    if "device_map" not in place:
-        network.to(device)
     return Gemma(variant, device, network.eval(), processor)
 
 
@@ -184,7 +183,7 @@ def run(model: Gemma, request: Inputs, audio_path: Path, out_dir: Path, report: 
 
 def _analyze(model: Gemma, request: Inputs, audio_path: Path, out_dir: Path, report: Report) -> dict[str, Any]:
     """A description, with the features it was given."""
-    found = features.measure(audio_path, out_dir, lambda fraction, message=None: report(MEASURED * fraction, message))
+    found = features.measure(audio_path, lambda fraction, message=None: report(MEASURED * fraction, message))
     if request.song_title:
         found |= {"title": request.song_title, "artist": request.song_artist}
     if request.stems:
@@ -202,17 +201,25 @@ def _correct(model: Gemma, request: Inputs, audio_path: Path, out_dir: Path, rep
     if request.transcription is None:
         raise Conflict(f"{model.variant} cannot hear; run whisper on this song first, then it corrects the words.")
     heard = json.loads(request.transcription.read_text(encoding="utf-8"))
-    lines = [segment["text"].strip() for segment in heard["segments"]]
-    answer = ""
-    if lines:
-        answer = _generate(model, request, prompts.correct(lines), None, lambda f: report(f, "Correcting"))
-    corrected, changes = reworded(heard["segments"], answer.splitlines())
+    segments, answers, corrected, changes = heard["segments"], [], [], []
+    for begin in range(0, len(segments), LINES_AT_ONCE):
+        some = segments[begin : begin + LINES_AT_ONCE]
+
+        def show(fraction: float, begun: int = begin, count: int = len(some)) -> None:
+            report((begun + count * fraction) / len(segments), "Correcting")
+
+        prompt = prompts.correct([segment["text"].strip() for segment in some])
+        answers.append(_generate(model, request, prompt, None, show))
+        kept, changed = reworded(some, answers[-1].splitlines())
+        corrected += kept
+        changes += changed
     name = f"transcription_{model.variant}.json"
     text = "\n".join(segment["text"].strip() for segment in corrected)
     result = {**heard, "segments": corrected, "text": text, "model": "gemma_3n", "model_variant": model.variant}
     (out_dir / name).write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
     return {
-        "model": model.variant, "task": request.task, "heard": lines, "rewritten": answer, "changes": changes,
+        "model": model.variant, "task": request.task, "heard": [segment["text"].strip() for segment in segments],
+        "rewritten": answers, "changes": changes,
         "answer": text, "language": heard.get("language"), "transcription_file": name, "message": heard.get("message"),
     }  # fmt: skip
 

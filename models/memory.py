@@ -31,6 +31,7 @@ class LoadedModels:
         self._device, self._reserve_bytes = device, reserve_bytes
         self._free_bytes = free_bytes or (lambda: free_memory_bytes(device))
         self._models: OrderedDict[Key, Any] = OrderedDict()
+        self._need_bytes = 0  # of the model that was loaded last
         self._lock = threading.Lock()  # the heartbeat thread reads loaded() meanwhile
 
     def run(self, key: Key, load: Callable[[], Any], use: Callable[[Any], T]) -> T:
@@ -49,8 +50,9 @@ class LoadedModels:
         Raises
         ------
         OutOfMemory
-            When it does not fit even alone; says what there was.
+            When it does not fit even alone; says what it needs and what there was.
         """
+        self._need_bytes = 0
         try:
             return use(self._get(key, load))
         except Exception as error:
@@ -64,10 +66,10 @@ class LoadedModels:
             if not is_out_of_memory(error):
                 raise
             self._drop_all()
-            free = self._free_bytes() // MEBIBYTE
+            need, free = self._need_bytes // MEBIBYTE, self._free_bytes() // MEBIBYTE
             raise OutOfMemory(
-                f"{key[0]} {key[1]} does not fit on {self._device}, where {free} MiB are free without any model; "
-                "use a smaller variant or a shorter song.",
+                f"{key[0]} {key[1]} does not fit on {self._device}: its weights alone take {need} MiB, and {free} MiB "
+                "are free without any model; use a smaller variant or a shorter song.",
                 details=first[:500],
             ) from error
 
@@ -84,6 +86,7 @@ class LoadedModels:
         need_bytes : int
             What is about to be loaded; the size of its weights is a fair guess.
         """
+        self._need_bytes = need_bytes
         while (models := self.loaded()) and self._free_bytes() < self._reserve_bytes + need_bytes:
             self._drop(models[0])
 

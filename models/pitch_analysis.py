@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -140,18 +140,47 @@ def run(model: PitchAnalysis, request: Request, audio_path: Path, out_dir: Path,
     """
     found = measure(model.variant, audio_path, report)
     report(0.9, "Finding chords and key")
-    path, key = _harmony(model.variant, found)
+    result, key, details = interpret(model.variant, found)
+    out_dir.joinpath(result.analysis_file).write_text(json.dumps(details, indent=1), encoding="utf-8")
+    result.files.append(result.analysis_file)
+    if request.plot:
+        report(0.95, "Drawing")
+        result.plot_file = f"pitch_analysis_{model.variant}.png"
+        plots.draw(out_dir / result.plot_file, found.chroma, found.duration_seconds, key)
+        result.files.append(result.plot_file)
+    report(1.0)
+    return result
+
+
+def interpret(variant: str, found: Features) -> tuple[Result, KeyEstimate, dict[str, Any]]:
+    """Key, tempo and chords of what was measured.
+
+    Parameters
+    ----------
+    variant : str
+    found : Features
+        As measure() gave it.
+
+    Returns
+    -------
+    result : Result
+        Without files.
+    key : KeyEstimate
+    details : dict
+        What the analysis file says: the result, and beats, chords, mean chroma and every key's strength.
+    """
+    path, key = _harmony(variant, found)
     onsets = found.onsets if _sounding(found).any() else found.onsets[:0]
     bpm, beats = tempo.estimate(onsets, SAMPLE_RATE / tempo.HOP)
     mean = _mean_chroma(found)
     result = Result(
-        model=model.variant,
+        model=variant,
         detected_key=key.name,
         confidence=key.confidence,
-        analysis_file=f"pitch_analysis_{model.variant}.json",
+        analysis_file=f"pitch_analysis_{variant}.json",
         dominant_pitches=[keys.PITCH_NAMES[n] for n in mean.argsort()[::-1][:DOMINANT_PITCHES]] if mean.any() else [],
         tempo_bpm=bpm,
-        plot_file=f"pitch_analysis_{model.variant}.png" if request.plot else None,
+        plot_file=None,
         key_strength=key.strength,
         scale=key.scale,
         harmonic_complexity=chords.complexity(path),
@@ -168,14 +197,7 @@ def run(model: PitchAnalysis, request: Request, audio_path: Path, out_dir: Path,
         "beats_seconds": [round(float(beat), 3) for beat in beats],
         "chords": [asdict(chord) for chord in chord_list],
     }
-    out_dir.joinpath(result.analysis_file).write_text(json.dumps(details, indent=1), encoding="utf-8")
-    result.files.append(result.analysis_file)
-    report(0.95, "Drawing")
-    if result.plot_file:
-        plots.draw(out_dir / result.plot_file, found.chroma, found.duration_seconds, key)
-        result.files.append(result.plot_file)
-    report(1.0)
-    return result
+    return result, key, details
 
 
 def measure(variant: str, audio_path: Path, report: Report) -> Features:

@@ -135,7 +135,7 @@ def test_the_readme_shows_the_table() -> None:
 def test_both_environments_have_the_same_packages() -> None:
     """audiocraft's environment differs in torch, and in what it has besides."""
     pins = [
-        {line for line in (ROOT / name).read_text().splitlines() if "==" in line and not line.startswith(("#", "torch"))}
+        {pin for pin in (ROOT / name).read_text().splitlines() if "==" in pin and not pin.startswith(("#", "torch"))}
         for name in ("requirements.txt", "requirements-audiocraft.txt")
     ]
     assert pins[0] < pins[1]

@@ -66,7 +66,7 @@ def test_the_answer_is_the_librarys_own(text_model, folders, song, tmp_path):
     result = gemma_3n.run(text_model, request, song, tmp_path, silent)
     kept = json.loads((tmp_path / result.output_files["json"]).read_text())
     tokenizer = AutoTokenizer.from_pretrained(folders / TEXT)
-    model = AutoModelForCausalLM.from_pretrained(folders / TEXT)
+    model = AutoModelForCausalLM.from_pretrained(folders / TEXT, dtype=torch.bfloat16)
     inputs = tokenizer.apply_chat_template(
         [{"role": "user", "content": kept["prompt"]}], add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
@@ -80,8 +80,8 @@ def test_the_answer_is_the_librarys_own(text_model, folders, song, tmp_path):
     assert prompts.analyze(kept["features"]) == kept["prompt"]
 
 
-def test_what_is_measured(song, tmp_path):
-    found = features.measure(song, tmp_path, silent)
+def test_what_is_measured(song):
+    found = features.measure(song, silent)
     assert found["duration_seconds"] == pytest.approx(20, abs=0.1)
     # A sine of amplitude a in both channels has 20 lg a LUFS at 1 kHz (ITU-R BS.1770); three of 1/6 add their power.
     assert found["loudness_lufs"] == pytest.approx(20 * np.log10(np.sqrt(3) / 6) - 0.7, abs=1.0)
@@ -111,6 +111,18 @@ def test_a_rewrite_is_thrown_away(text_model, song, tmp_path):
     assert kept["segments"] == HEARD["segments"]
     assert result.text == "the silver river carries me helo"
     assert json.loads((tmp_path / result.output_files["json"]).read_text())["changes"] == []
+
+
+def test_many_lines_are_corrected_a_few_at_a_time(text_model, song, tmp_path):
+    heard = tmp_path / "transcription_tiny.json"
+    heard.write_text(json.dumps(HEARD | {"segments": HEARD["segments"] * 25}))
+    told: list[float] = []
+    request = Inputs(task="transcribe", max_new_tokens=4, transcription=heard, seed=1)
+    result = gemma_3n.run(text_model, request, song, tmp_path, lambda fraction, _=None: told.append(fraction))
+    kept = json.loads((tmp_path / result.output_files["json"]).read_text())
+    assert (len(kept["heard"]), len(kept["rewritten"])) == (25, 3)
+    assert told == sorted(told)
+    assert len(json.loads((tmp_path / result.transcription_file).read_text())["segments"]) == 25
 
 
 def test_a_correction_keeps_the_times():
