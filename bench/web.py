@@ -66,7 +66,7 @@ def measure(load_seconds: float = LOAD_SECONDS) -> str:
 
 
 def _as_installed(folder: Path) -> Path:
-    """A folder for PYTHONPATH that hides gevent: tests install it, requirements.txt does not, and Huey would load it."""
+    """A folder for PYTHONPATH that hides gevent, which Huey would load: only the tests install it."""
     folder.mkdir()
     (folder / "gevent.py").write_text("raise ImportError")
     return folder
