@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 
 from errors import Cancelled, InvalidInput
 from models import audio, whisper, words
@@ -21,14 +20,6 @@ over the mountain — don't  stop
 under the rock-n-roll moon
 """
 LINES = ["Silver river, carry me (home)", "over the mountain — don't stop", "under the rock-n-roll moon"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

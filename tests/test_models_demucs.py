@@ -32,14 +32,6 @@ EXACT = {"output_format": "wav", "bit_depth": 32}
 FULL_DISK = Path("/dev/full")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def repository(weights_dir: Path) -> Path:
     return weights_dir / "demucs"

@@ -27,14 +27,6 @@ HEARD = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def folders(weights_dir: Path) -> Path:
     return weights_dir / "gemma_3n"

@@ -17,14 +17,6 @@ from tests import render
 RATE = 32000
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def folders(weights_dir: Path) -> Path:
     return weights_dir / "musicgen"

@@ -28,14 +28,6 @@ SEED = 8  # of weights that hear other words in speech played backwards, and ano
 SPEECH = "silver river carry me home over the mountain under the moon"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def checkpoints(weights_dir: Path) -> Path:
     return weights_dir / "whisper"
