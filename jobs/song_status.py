@@ -59,9 +59,9 @@ def job_record(job: Job) -> dict[str, Any]:
 
 
 def files(job: Job) -> list[dict[str, Any]]:
-    """A job's files with where to download them."""
+    """A job's files with where to download them: this job's, whatever newer ones may have made."""
     return [
-        {**entry, "download_url": f"/download/{job.model}/{job.file_id}/{entry['filename']}"}
+        {**entry, "download_url": f"/download/{job.model}/{job.file_id}/{entry['filename']}?job={job.id}"}
         for entry in job.files or ()
     ]
 

@@ -43,6 +43,12 @@ class ResultPath(SongPath):
     filename: str
 
 
+class JobQuery(BaseModel):
+    """Whose file."""
+
+    job: str | None = Field(None, description="The job that made it; the newest that has such a file when absent.")
+
+
 class ArchiveQuery(BaseModel):
     """Original or archive."""
 
@@ -50,15 +56,15 @@ class ArchiveQuery(BaseModel):
 
 
 @bp.get("/download/<model_name>/<file_id>/<filename>", responses=RESPONSES)
-def download_result(path: ResultPath) -> Response:
+def download_result(path: ResultPath, query: JobQuery) -> Response:
     """A result file of one model, as attachment."""
-    return send_result(path)
+    return send_result(path, query)
 
 
 @bp.get("/download/<file_id>/<track>", responses=RESPONSES)
-def download_track(path: TrackPath) -> Response:
+def download_track(path: TrackPath, query: JobQuery) -> Response:
     """A stem by its name, or any result file by its own, as attachment."""
-    return _send(_find(path.file_id, path.track))
+    return _send(_find(path.file_id, path.track, query))
 
 
 @bp.get("/download/<file_id>", responses=RESPONSES)
@@ -73,16 +79,16 @@ def download_song(path: SongPath, query: ArchiveQuery) -> Response:
     return send_file(original, download_name=song.filename, conditional=True)
 
 
-def send_result(path: ResultPath) -> Response:
+def send_result(path: ResultPath, query: JobQuery) -> Response:
     """A result file of one model.
 
     Raises
     ------
     NotFound
-        When there is no such model, song or file.
+        When there is no such model, song, job or file.
     """
     models.spec(path.model_name)
-    return _send(_find(path.file_id, path.filename, model=path.model_name))
+    return _send(_find(path.file_id, path.filename, query, model=path.model_name))
 
 
 def _send(path: Path) -> Response:
@@ -90,14 +96,17 @@ def _send(path: Path) -> Response:
     return send_file(path, as_attachment=True, download_name=path.name, conditional=True)
 
 
-def _find(file_id: str, name: str, **equal: Any) -> Path:
-    """The newest result file of that name, or whose name without its ending it is.
+def _find(file_id: str, name: str, query: JobQuery, **equal: Any) -> Path:
+    """The newest result file of that name, or whose name without its ending it is; of one job when that is asked.
 
     Raises
     ------
     NotFound
     """
-    for path in _results(checked_id(file_id), **equal):
+    checked_id(file_id)
+    if query.job is not None:
+        equal["id"] = studio().jobs.get(query.job).id
+    for path in _results(file_id, **equal):
         if name in (path.name, path.stem):
             return path
     raise NotFound(f"Song {file_id} has no file {name[:128]!r}; GET /status/{file_id} lists what there is.")

@@ -80,10 +80,10 @@ def karaoke_songs() -> Response:
 
 
 @bp.get("/karaoke/<file_id>/<filename>", responses=download.RESPONSES)
-def karaoke_file(path: KaraokeFilePath) -> Response:
+def karaoke_file(path: KaraokeFilePath, query: download.JobQuery) -> Response:
     """One file of a song's karaoke package."""
     found = download.ResultPath(model_name="karaoke", file_id=path.file_id, filename=path.filename)
-    return download.send_result(found)
+    return download.send_result(found, query)
 
 
 def _song(song: Song) -> dict[str, Any]:
@@ -95,4 +95,4 @@ def _song(song: Song) -> dict[str, Any]:
 
 def _karaoke_files(job: Job) -> list[dict[str, Any]]:
     """A package's files under the karaoke address."""
-    return [{**f, "download_url": f"/karaoke/{job.file_id}/{f['filename']}"} for f in files(job)]
+    return [{**f, "download_url": f"/karaoke/{job.file_id}/{f['filename']}?job={job.id}"} for f in files(job)]

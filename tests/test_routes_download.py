@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.http import parse_options_header
 
 from tests import contract
-from tests.library import Library
+from tests.library import NOBODYS, Library
 from tests.serving import Server
 
 ORIGINAL = bytes(range(256)) * 40
@@ -67,6 +67,30 @@ def test_the_newest_result_wins(client: FlaskClient, library: Library, file_id: 
     assert client.get(f"/download/{file_id}/drums").data == b"bum"
     library.studio.files.remove_results(library.job(newer.id).folder or "")
     assert client.get(f"/download/{file_id}/vocals").data == ORIGINAL[:1000]
+
+
+def test_every_result_has_an_address_of_its_own(client: FlaskClient, library: Library) -> None:
+    library.add_workers()
+    file_id = library.add_song()
+    made = {"mdx_extra": b"first", "htdemucs": b"second"}
+    for variant, content in made.items():
+        queued = client.post(f"/process/demucs/{file_id}?async=true", json={"model_variant": variant}).json
+        library.complete(queued["job_id"], {"vocals.mp3": content}, {"tracks": ["vocals"]})
+    for variant, content in made.items():
+        skipped = client.post(f"/process/demucs/{file_id}", json={"model_variant": variant}).json
+        assert skipped["skipped"]
+        (entry,) = skipped["files"]
+        answer = client.get(entry["download_url"])
+        assert (answer.data, filename(answer)) == (content, ("attachment", "vocals.mp3"))
+        assert client.get(f"/download/{file_id}/vocals?job={skipped['job_id']}").data == content
+
+
+@pytest.mark.parametrize("path", ["demucs/{}/vocals.mp3", "{}/vocals"])
+def test_a_file_of_another_job(client: FlaskClient, library: Library, file_id: str, path: str) -> None:
+    other = library.add_song()
+    jobs = [library.add_stems(other, vocals=b"la").id, library.add_job(file_id=file_id).id, NOBODYS, "x", "", "%00"]
+    for job_id in jobs:
+        contract.error(client.get(f"/download/{path.format(file_id)}?job={job_id}"), 404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +199,7 @@ def test_a_running_service(server: Server, finished: dict[str, Any], tone: Path)
         stem = server.get(track["download_url"])
         (stored,) = (server.outputs / file_id / "demucs").glob(f"*/{track['name']}.mp3")
         assert stem.content == stored.read_bytes() == server.get(f"/download/{file_id}/{track['name']}").content
-        assert track["download_url"] == f"/download/demucs/{file_id}/{track['name']}.mp3"
+        assert track["download_url"] == f"/download/demucs/{file_id}/{track['name']}.mp3?job={finished['job_id']}"
     whole = server.get(f"/download/{file_id}?archive=zip")
     assert int(whole.headers["Content-Length"]) == len(whole.content)
     with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:

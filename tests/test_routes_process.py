@@ -83,9 +83,10 @@ def test_the_answer_comes_when_it_is_done(client: FlaskClient, library: Library,
     assert body == body | {
         "file_id": file_id, "model": "demucs", "model_variant": "htdemucs", "status": "completed", "job_id": job.id,
         "result": {"model": "htdemucs", "tracks": ["vocals"]}, "message": "Processing completed successfully",
-        "skipped": False, "files": [
-            {"filename": "vocals.mp3", "size_bytes": 2, "download_url": f"/download/demucs/{file_id}/vocals.mp3"},
-        ],
+        "skipped": False, "files": [{
+            "filename": "vocals.mp3", "size_bytes": 2,
+            "download_url": f"/download/demucs/{file_id}/vocals.mp3?job={job.id}",
+        }],
     }  # fmt: skip
     assert body["processing_time_seconds"] == pytest.approx(job.finished_at - job.started_at, abs=0.001)
     assert client.get(body["files"][0]["download_url"]).data == b"la"

@@ -81,7 +81,7 @@ def test_karaoke_songs_are_listed_once_with_their_newest_package(client: FlaskCl
     assert answer["total"] == 1
     (song,) = answer["songs"]
     assert (song["file_id"], song["title"], song["total_lines"]) == (file_id, "River", 2)
-    url = f"/karaoke/{file_id}/karaoke.mp3"
+    url = f"/karaoke/{file_id}/karaoke.mp3?job={job.id}"
     assert song["files"] == [{"filename": "karaoke.mp3", "size_bytes": 4, "download_url": url}]
     assert client.get(url).data == b"lala"
 

@@ -49,7 +49,8 @@ def test_from_queued_to_completed(client: FlaskClient, library: Library) -> None
     (record,) = found["jobs"]
     assert record.keys() >= RECORD
     assert record["files"] == [
-        {"filename": name, "size_bytes": 2, "download_url": f"/download/demucs/{file_id}/{name}"}
+        {"filename": name, "size_bytes": 2,
+         "download_url": f"/download/demucs/{file_id}/{name}?job={record['job_id']}"}
         for name in ("vocals.mp3", "other.mp3")
     ]
 
