@@ -137,7 +137,7 @@ def _build(app: OpenAPI, config: Config) -> None:
 
     def worker_expected(queue_name: str) -> bool:
         alive = store.workers(alive_since=time.time() - config.silence_seconds)
-        return config.start_workers or any(worker.queue == queue_name for worker in alive)
+        return supervisor.expects(queue_name) or any(worker.queue == queue_name for worker in alive)
 
     files = Files(config.upload_folder, config.output_folder)
     files.remove_abandoned()

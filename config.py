@@ -5,6 +5,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from errors import InvalidInput
 MEBIBYTE = 1024 * 1024
 MUSICGEN_ENGINES = ("transformers", "audiocraft")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -42,7 +44,7 @@ class Config:
         "", "URL", "Queue and event fan-out over Redis, for several hosts; empty means SQLite on this host."
     )
     models_dir: Path | None = _knob(None, "folder", "Weights fetched ahead; looked in before the libraries' caches.")
-    device: str = _knob("auto", "device", "auto, cpu, cuda, cuda:1, mps: where models run.")
+    device: str = _knob("auto", "device", "auto, cpu, cuda, cuda:1, mps: where models run.", choices=DEVICES)
     require_gpu: bool = _knob(False, "true/false", "Refuse heavy work (503) on a machine without a GPU.")
     musicgen_engine: str = _knob(
         "transformers", "name", "What MusicGen runs on: transformers, or audiocraft (in an environment of its own).",
@@ -128,9 +130,12 @@ def _parse(knob: Field[Any], text: str) -> Any:
 
 
 def _convert(knob: Field[Any], text: str) -> Any:
-    """A text as the knob's type; choices in any case."""
+    """A text as the knob's type; choices in any case, with any number for their :N."""
     if knob.metadata["choices"]:
-        return {choice.lower(): choice for choice in knob.metadata["choices"]}[text.strip().lower()]
+        for choice in knob.metadata["choices"]:
+            if re.fullmatch(choice.replace(":N", ":[0-9]+"), text.strip(), re.IGNORECASE):
+                return text.strip().lower() if ":N" in choice else choice
+        raise ValueError(text)
     kind: Any = (get_args(knob.type) or (knob.type,))[0]
     return BOOLEANS[text.strip().lower()] if kind is bool else kind(text)
 

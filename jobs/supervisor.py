@@ -20,6 +20,7 @@ SWEEP_SECONDS = 2.0
 BIRTH_SECONDS = 60.0  # a worker may take so long before its first sign of life
 YOUNG_SECONDS = 5.0  # a worker that dies so soon is started again ever more slowly
 MAX_PAUSE_SECONDS = 30.0
+HOPELESS_SECONDS = 4.0  # a pause so long: four workers in a row died young
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,10 @@ class Supervisor:
     def restarts(self) -> int:
         """How often a worker had to be replaced."""
         return sum(max(child.starts - 1, 0) for child in self._children)
+
+    def expects(self, queue: str) -> bool:
+        """Whether a worker of that queue runs or will soon; no more once several died as soon as they began."""
+        return any(child.queue == queue and child.pause_seconds < HOPELESS_SECONDS for child in self._children)
 
     def _run(self) -> None:
         """Watch until drained."""

@@ -65,14 +65,17 @@ class Worker:
         self.stop_job = threading.Event()
         self.job: Job | None = None
         self.info: dict[str, Any] = {}
+        self.trouble: StudioError | None = None  # why no job can run here
         self.device_index = device_index
 
     def run(self) -> None:
         """Work until drain() is called and the present job is done or put back."""
         threading.Thread(target=self._beat, daemon=True).start()
         self._prepare()
-        log.info("worker %s takes jobs of queue %s on %s", self.id, self.queue_name, self.device)
         while self.drain_asked_at is None:
+            if self.trouble and self._others_can():
+                time.sleep(WATCH_SECONDS)
+                continue
             job_id = self.queue.get(self.queue_name)
             if job_id is None:
                 if not self.queue.blocking:
@@ -92,13 +95,36 @@ class Worker:
             self.drain_asked_at = time.monotonic()
 
     def _prepare(self) -> None:
-        """Find the device. The light queue needs none, and no torch."""
-        if self.queue_name == "cpu":
-            self.device, self.info = "cpu", {"device": "cpu"}
-        else:
-            self.device = choose_device(self.config.device, self.device_index)
-            self.info = describe_device(self.device)
+        """Find the device; where that fails, go on without, so that every job says why it cannot run."""
+        self.device = "cpu"
+        try:
+            self.info = self._find_device()
+            log.info("worker %s takes jobs of queue %s on %s", self.id, self.queue_name, self.device)
+        except StudioError as error:
+            self._give_up(error, describe_device(None))
+        except Exception as error:
+            log.exception("worker %s: torch does not start", self.id)
+            self._give_up(ModelUnavailable(f"torch does not start on this machine: {error}"), {"device": None})
         self.models = memory.LoadedModels(self.device, reserve_bytes=self.config.model_memory_reserve)
+
+    def _give_up(self, trouble: StudioError, info: dict[str, Any]) -> None:
+        """Go on as a worker that can run no job."""
+        self.trouble, self.info = trouble, info | {"trouble": trouble.message}
+        log.error("worker %s can run no job of queue %s: %s", self.id, self.queue_name, trouble.message)
+
+    def _find_device(self) -> dict[str, Any]:
+        """Choose the device; what is known of it. The light queue needs none, and no torch."""
+        if self.queue_name == "cpu":
+            return {"device": "cpu"}
+        self.device = choose_device(self.config.device, self.device_index)
+        if self.config.require_gpu and self.device == "cpu":
+            raise ModelUnavailable("This service requires a GPU (REQUIRE_GPU=true) and this worker has none.")
+        return describe_device(self.device)
+
+    def _others_can(self) -> bool:
+        """Whether another worker of this queue lives and has what this one lacks: the jobs are for it, then."""
+        alive = self.store.workers(alive_since=time.time() - self.config.silence_seconds)
+        return any(w.queue == self.queue_name and w.info.get("device") for w in alive)
 
     def _run_claimed(self, job: Job) -> None:
         """Run one job to its end, whatever that is; nothing that a job does ends the worker."""
@@ -128,8 +154,8 @@ class Worker:
         spec = models.spec(job.model)
         report = Reporter(self.store, job, self.stop_job)
         report.begin()
-        if self.config.require_gpu and spec.queue == "gpu" and self.device == "cpu":
-            raise ModelUnavailable("This service requires a GPU (REQUIRE_GPU=true) and this worker has none.")
+        if self.trouble:
+            raise self.trouble.with_traceback(None)
         request, audio_path = self.inputs.prepare(job)
         staging = self.files.staging(job.id, job.attempts)
         wrapper = spec.wrapper(self.config.musicgen_engine)

@@ -45,8 +45,13 @@ def choose_device(wanted: str, index: int = 0) -> str:
     raise ModelUnavailable(f"DEVICE={wanted!r}: there is no such device on this machine.")
 
 
-def describe_device(device: str) -> dict[str, Any]:
+def describe_device(device: str | None) -> dict[str, Any]:
     """What a worker knows of its device and torch, as `GET /gpu-status` shows it.
+
+    Parameters
+    ----------
+    device : str or None
+        As choose_device() gave it; None when it found none.
 
     Returns
     -------

@@ -84,10 +84,14 @@ def live() -> Response:
 
 @bp.get("/health/ready", responses={200: OkAnswer, 503: ErrorAnswer})
 def ready() -> Response:
-    """Work sent now would be done: a worker of every queue is alive, and the service is not about to end."""
+    """Work sent now would be done: a worker of every queue is alive and fit, and the service is not about to end."""
     if studio().draining():
         raise ModelUnavailable("The service is shutting down.")
-    missing = {"gpu", "cpu"} - {worker.queue for worker in _workers()}
+    workers = _workers()
+    missing = {"gpu", "cpu"} - {worker.queue for worker in workers if "trouble" not in worker.info}
+    for worker in workers:
+        if worker.queue in missing:
+            raise ModelUnavailable(f"The {worker.queue} worker can run no job: {worker.info['trouble']}")
     if missing:
         raise ModelUnavailable(f"No {' and no '.join(sorted(missing))} worker is alive.")
     return jsonify(status="ok")

@@ -44,6 +44,8 @@ def test_defaults_and_names_that_scripts_rely_on() -> None:
         ("SILENCE_SECONDS", "1.5", 1.5),
         ("MAX_CONTENT_LENGTH", "1", 1),
         ("ASYNC_MODE", "gevent", "gevent"),
+        ("DEVICE", "CUDA:10", "cuda:10"),
+        ("DEVICE", "mps", "mps"),
         ("LOG_FORMAT", "json", "json"),
         ("LOG_LEVEL", "debug", "DEBUG"),
         ("PORT", "", 5000),
@@ -63,6 +65,7 @@ def test_a_variable_sets_its_knob_and_an_empty_one_does_not(name: str, text: str
         ("MAX_CONTENT_LENGTH", "100 MB"), ("MAX_CONTENT_LENGTH", "0"), ("MODEL_MEMORY_RESERVE", "-1"),
         ("MAX_ATTEMPTS", "0"), ("SILENCE_SECONDS", "soon"), ("SILENCE_SECONDS", "nan"), ("HEARTBEAT_SECONDS", "0"),
         ("HEARTBEAT_SECONDS", "-2"), ("CANCEL_SECONDS", "-1"), ("DRAIN_SECONDS", "-0.5"),
+        ("DEVICE", "gpu"), ("DEVICE", "cpu:0"), ("DEVICE", "cuda:"), ("DEVICE", "cuda:N"), ("DEVICE", "cuda:one"),
         ("ASYNC_MODE", "twisted"), ("LOG_FORMAT", "xml"), ("LOG_LEVEL", "loud"),
     ],
 )  # fmt: skip

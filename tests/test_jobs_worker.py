@@ -1,0 +1,52 @@
+"""Workers that cannot work, or break: jobs end with the reason, and whoever asks learns it."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from config import Config
+from errors import ModelUnavailable
+from jobs.worker import Worker
+from tests.serving import Server, wait_until
+
+NO_DEVICE = "DEVICE='cuda:99': there is no such device on this machine."
+
+
+def test_without_its_device_a_worker_lives_and_fails_every_job_with_the_reason(
+    tmp_path: Path, weights_dir: Path, tone: Path
+) -> None:
+    server = Server(tmp_path, weights_dir, DEVICE="cuda:99", HEARTBEAT_SECONDS=0.2).start(ready=False)
+    file_id = server.upload(tone)["file_id"]
+    for _ in range(2):
+        answer = server.post(f"/process/demucs/{file_id}")
+        assert (answer.status_code, answer.json()["code"], answer.json()["error"]) == (
+            503, "model_unavailable", NO_DEVICE,
+        )  # fmt: skip
+    wait_until(lambda: server.get("/health/ready").status_code == 503, 30)
+    assert NO_DEVICE in server.get("/health/ready").json()["error"]
+    assert server.get("/health").json()["device"] is None
+    assert server.get("/gpu-status").json()["torch_installed"]
+    assert server.post(f"/process/pitch_analysis/{file_id}").status_code == 200, "light work goes on"
+    assert server.stop() == 0
+    assert "ended with exit status" not in server.log.read_text()
+
+
+def test_a_required_gpu_that_is_not_there(config: Config) -> None:
+    worker = Worker(dataclasses.replace(config, device="cpu", require_gpu=True), "gpu", "w")
+    worker._prepare()
+    assert isinstance(worker.trouble, ModelUnavailable)
+    assert "REQUIRE_GPU" in worker.info["trouble"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "device", "can"), [("gpu", "cuda:0", True), ("gpu", None, False), ("cpu", "cpu", False)]
+)
+def test_without_its_device_a_worker_leaves_jobs_to_others(
+    config: Config, queue: str, device: str | None, can: bool
+) -> None:
+    worker = Worker(dataclasses.replace(config, device="cuda:99"), "gpu", "w")
+    worker._prepare()
+    worker.store.beat("w", "gpu", worker.info)
+    worker.store.beat("another", queue, {"device": device})
+    assert worker._others_can() is can
