@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from errors import Conflict, ModelUnavailable
 from models import Report, audio, features, prompts
+from models.memory import is_out_of_memory
 from models.rewording import reworded
 
 if TYPE_CHECKING:
@@ -117,8 +118,10 @@ def load(variant: str, device: str, weights: Path | None) -> Gemma:
         cls: Any = AutoModelForImageTextToText if hears else AutoModelForCausalLM
         network = cls.from_pretrained(weights, local_files_only=True, device_map=place, dtype=torch.bfloat16)
         processor = (AutoProcessor if hears else AutoTokenizer).from_pretrained(weights, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelUnavailable(f"The weights in {weights} do not load: {error}") from error
+    except Exception as error:  # no such file, another model's sizes, a header that makes no sense
+        if is_out_of_memory(error):
+            raise
+        raise ModelUnavailable(f"The weights in {weights} do not load: {error!r}") from error
     return Gemma(variant, device, network.eval(), processor)
 
 

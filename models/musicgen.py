@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from errors import InvalidInput, ModelUnavailable
 from models import Report, audio
 from models.melody import melody
+from models.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,8 +131,10 @@ def load(variant: str, device: str, weights: Path | None) -> MusicGen:
         cls: Any = MusicgenMelodyForConditionalGeneration if hears else MusicgenForConditionalGeneration
         model = cls.from_pretrained(weights, dtype=dtype, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelUnavailable(f"The weights in {weights} do not load: {error}") from error
+    except Exception as error:  # no such file, another model's sizes, a header that makes no sense
+        if is_out_of_memory(error):
+            raise
+        raise ModelUnavailable(f"The weights in {weights} do not load: {error!r}") from error
     model.audio_encoder.float()
     return MusicGen(variant, device, model.to(device).eval(), tokenizer)
 

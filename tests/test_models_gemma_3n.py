@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from errors import Cancelled, Conflict
+from errors import Cancelled, Conflict, ModelUnavailable
 from models import features, gemma_3n, prompts
 from models.gemma_3n import Inputs
 from models.rewording import reworded, word_error_rate
@@ -159,6 +159,13 @@ def test_cancel(text_model, song, tmp_path):
 
     with pytest.raises(Cancelled):
         gemma_3n.run(text_model, Inputs(max_new_tokens=500), song, tmp_path, report)
+
+
+@pytest.mark.parametrize("variant", [TEXT, NATIVE])
+def test_weights_that_do_not_load(variant, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelUnavailable, match="do not load"):
+        gemma_3n.load(variant, "cpu", tmp_path)
 
 
 @pytest.mark.parametrize("parameters", [

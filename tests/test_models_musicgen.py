@@ -1,5 +1,7 @@
 """models.musicgen against transformers' own generate on the same checkpoint and seed."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,15 @@ def test_weights_that_do_not_load(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelUnavailable, match="do not load"):
         musicgen.load("small", "cpu", tmp_path)
+
+
+def test_weights_of_another_size(folders, tmp_path):
+    folder = shutil.copytree(folders / "small", tmp_path / "small")
+    config = json.loads((folder / "config.json").read_text())
+    config["decoder"]["ffn_dim"] += 8
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelUnavailable, match="do not load"):
+        musicgen.load("small", "cpu", folder)
 
 
 @pytest.mark.parametrize("parameters", [
