@@ -122,18 +122,21 @@ def _results(file_id: str, **equal: Any) -> Iterator[Path]:
 
 
 def _archive(file_id: str) -> Response:
-    """A zip of all results, made while it is sent: stored, not compressed, since audio is already."""
+    """A zip of all results, made while it is sent: stored, not compressed, since audio is already.
+
+    A model's newest result is in a folder named as the model, each older one in that one's folder of its own.
+    """
     from zipstream import ZIP_STORED, ZipStream
 
     song = studio().songs.get(file_id)
     archive = ZipStream(compress_type=ZIP_STORED, sized=True)
-    names: set[str] = set()
+    newest: dict[str, Path] = {}
     for path in _results(file_id):
-        model = path.relative_to(studio().files.outputs / file_id).parts[0]
-        if (name := f"{model}/{path.name}") not in names:  # an older job's file of the same name is left out
-            names.add(name)
-            archive.add_path(path, name)
-    if not names:
+        within = path.relative_to(studio().files.outputs / file_id)
+        model = within.parts[0]
+        is_newest = newest.setdefault(model, path.parent) == path.parent
+        archive.add_path(path, f"{model}/{path.name}" if is_newest else within.as_posix())
+    if not newest:
         raise NotFound(f"Song {file_id} has no results yet.")
     response = Response(stream_with_context(iter(archive)), mimetype="application/zip")
     title = quote(Path(song.filename).stem if song else file_id)
