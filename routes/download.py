@@ -1,5 +1,6 @@
 """Originals, results and whole archives; a browser can seek in them and need not fetch twice."""
 
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -139,7 +140,16 @@ def _archive(file_id: str) -> Response:
     if not newest:
         raise NotFound(f"Song {file_id} has no results yet.")
     response = Response(stream_with_context(iter(archive)), mimetype="application/zip")
-    title = quote(Path(song.filename).stem if song else file_id)
-    response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{title}.zip"
+    names = _archive_names(Path(song.filename).stem if song else file_id, file_id)
+    response.headers.set("Content-Disposition", "attachment", **names)
     response.content_length = len(archive)
     return response
+
+
+def _archive_names(title: str, file_id: str) -> dict[str, str]:
+    """What to save an archive as: the title, and for clients that read ASCII only what is left of it, or the id."""
+    if title.isascii():
+        return {"filename": f"{title}.zip"}
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
+    plain = plain if any(map(str.isalnum, plain)) else file_id
+    return {"filename": f"{plain}.zip", "filename*": f"UTF-8''{quote(title)}.zip"}

@@ -1,6 +1,8 @@
 """Downloads: right bytes and names; browsers can seek and need not fetch twice; archives open."""
 
 import io
+import shutil
+import subprocess
 import uuid
 import zipfile
 from pathlib import Path
@@ -184,6 +186,30 @@ def test_an_archive_is_named_as_the_song(client: FlaskClient, library: Library, 
     library.add_stems(file_id, vocals=b"la")
     answer = client.get(f"/download/{file_id}?archive=zip")
     assert filename(answer) == ("attachment", name.replace(".wav", ".zip"))
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("песма.wav", "{}.zip"), ("東京 – 夜.wav", "{}.zip"), ("Café.wav", "Cafe.zip"), ("a b.wav", "a b.zip")],
+)
+def test_an_archive_has_a_name_for_clients_that_read_ascii_only(
+    client: FlaskClient, library: Library, name: str, plain: str
+) -> None:
+    file_id = library.add_song(name)
+    library.add_stems(file_id, vocals=b"la")
+    header = client.get(f"/download/{file_id}?archive=zip").headers["Content-Disposition"]
+    _, options = parse_options_header(header.partition("; filename*")[0])
+    assert options == {"filename": plain.format(file_id)}
+
+
+def test_curl_saves_an_archive_as_a_zip(server: Server, finished: dict[str, Any], tmp_path: Path) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("needs curl")
+    url = f"{server.url}/download/{finished['file_id']}?archive=zip"
+    subprocess.run([curl, "-sSOJ", url], cwd=tmp_path, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["Dusk - River.zip"]
+    assert zipfile.is_zipfile(tmp_path / "Dusk - River.zip")
 
 
 def test_an_archive_of_nothing(client: FlaskClient, library: Library) -> None:
