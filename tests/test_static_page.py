@@ -165,6 +165,29 @@ def test_reload_in_mid_job_comes_back_and_follows(studio: Server, open_page: Ope
     expect(page.locator("#results-heading")).to_have_text("Your song is ready")
 
 
+def test_the_library_is_searched_opened_and_tidied(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
+    for name in ("Dusk - River", "Dawn - <b>Hill", "Dusk - Meadow"):
+        studio.upload(_tone(tmp_path / "tone.wav", seconds=1), name=f"{name}.wav")
+    page = open_page(studio)
+    titles = page.locator("#library .library-title")
+    expect(titles.filter(has_text="<b>Hill")).to_have_count(1)
+    page.get_by_label("Search songs").fill("dusk")
+    expect(titles).to_have_text(["Meadow", "River"])
+    page.get_by_label("Search songs").fill("nobody sang this")
+    expect(page.locator("#library-about")).to_have_text("No song is called that")
+    page.get_by_label("Search songs").fill("river")
+    expect(titles).to_have_text(["River"])
+    titles.first.click()
+    expect(page.locator("#song-title")).to_have_text("River")
+    expect(page.locator("#song-artist")).to_have_text("Dusk")
+    page.get_by_role("button", name="Delete River").click()
+    assert len(studio.get("/songs?search=river").json()["songs"]) == 1, "one press is not enough"
+    page.get_by_role("button", name="Really delete River").click()
+    expect(page.locator("#library-about")).to_have_text("No song is called that")
+    expect(page.locator("#picker")).to_be_visible()
+    assert studio.get("/songs?search=river").json()["total"] == 0
+
+
 def test_cancel(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(studio)
     page.set_input_files("#file", _tone(tmp_path / "long.wav", seconds=60))

@@ -1,6 +1,6 @@
 /** What the person at the screen can do, and what the page does by itself when a song ends. */
 
-import { cancelJob, getModels, getStatus, retryJob, startAnalysis, uploadSong } from "./api.js";
+import { cancelJob, deleteSong, getModels, getStatus, retryJob, startAnalysis, uploadSong } from "./api.js";
 import { withJobs, withoutSong, withStage, withUpload } from "./state.js";
 
 const REMEMBERED = "song"; // what the upload told of the song; its state comes from the server
@@ -93,6 +93,22 @@ export function createActions(store, follow) {
     }
   }
 
+  /** Show another song of the library. */
+  function open(fileId) {
+    store.update(withoutSong);
+    return resume(fileId);
+  }
+
+  /** Delete a song with all that was made of it. */
+  async function remove(fileId) {
+    try {
+      await deleteSong(fileId);
+      if (store.state.song?.file_id === fileId) reset();
+    } catch (error) {
+      fail(error);
+    }
+  }
+
   /** Nothing runs any more: show what there is. */
   async function finish() {
     try {
@@ -114,5 +130,5 @@ export function createActions(store, follow) {
     }
   }
 
-  return { loadModels, choose, start, cancel, retry, reset, resume, finish, analyse };
+  return { loadModels, choose, start, cancel, retry, reset, resume, open, remove, finish, analyse };
 }

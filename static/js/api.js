@@ -31,6 +31,10 @@ export const cancelJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/can
 export const retryJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/retry`, { method: "POST" });
 export const startAnalysis = (fileId) =>
   call(`/process/pitch_analysis/${encodeURIComponent(fileId)}?async=true`, { method: "POST" });
+/** A page of the library, newest first, of songs whose title, artist or file name holds `search`. */
+export const getSongs = (search, offset, limit) =>
+  call(`/songs?${new URLSearchParams({ search, offset, limit })}`);
+export const deleteSong = (fileId) => call(`/songs/${encodeURIComponent(fileId)}`, { method: "DELETE" });
 export const archiveUrl = (fileId) => `/download/${encodeURIComponent(fileId)}?archive=zip`;
 
 /**

@@ -6,6 +6,7 @@ import { createAnnouncer } from "./cards/announcer.js";
 import { createBadge } from "./cards/badge.js";
 import { createControls } from "./cards/controls.js";
 import { createDownloads } from "./cards/downloads.js";
+import { createLibrary } from "./cards/library.js";
 import { createLyrics } from "./cards/lyrics.js";
 import { createMetadata } from "./cards/metadata.js";
 import { createOptions } from "./cards/options.js";
@@ -37,6 +38,7 @@ store.watch((state) => state.jobs, createDownloads());
 store.watch((state) => state.jobs, createLyrics());
 store.watch((state) => state.song, createMetadata());
 store.watch(whole, createAnalysis(actions));
+store.watch(({ phase, song, connection }) => [phase, song?.file_id, connection].join(), createLibrary(actions));
 
 const live = connect({
   connection(connected) {

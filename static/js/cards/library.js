@@ -1,0 +1,83 @@
+/** The songs that are on the server: search, open, delete. */
+
+import { getSongs } from "../api.js";
+import { byId, element, icon, show } from "../dom.js";
+import { duration } from "../format.js";
+
+const PAGE = 12; // songs asked for at once
+const TYPING_MS = 200; // a pause in typing before the search is asked for
+const SECOND_THOUGHT_MS = 4000; // how long a delete button waits to be pressed again
+const STATUS_WORDS = { queued: "Waiting", processing: "Processing", completed: "Ready", failed: "Failed", cancelled: "Cancelled" };
+
+/** @param {{open: (fileId: string) => void, remove: (fileId: string) => Promise<void>}} actions */
+export function createLibrary(actions) {
+  const [section, list, field, more, about] = ["library", "library-songs", "library-search", "library-more", "library-about"].map(byId);
+  let songs = [];
+  let asked = 0;
+
+  /** Ask for the first songs again, or for those after the ones shown. */
+  async function load(offset = 0) {
+    const mine = ++asked;
+    const search = field.value.trim();
+    const answer = await getSongs(search, offset, PAGE).catch(() => null);
+    if (!answer || mine !== asked) return; // the badge says that the server is gone; or another search came after
+    songs = [...songs.slice(0, offset), ...answer.songs];
+    list.replaceChildren(...songs.map(row));
+    about.textContent = answer.total === 1 ? "1 song" : answer.total ? `${answer.total} songs` : "No song is called that";
+    show(more, songs.length < answer.total);
+    show(section, Boolean(answer.total || search));
+  }
+
+  function row(song) {
+    const open = element("button", { type: "button", class: "library-song" }, cover(), names(song));
+    open.addEventListener("click", () => {
+      actions.open(song.file_id);
+      byId("song").scrollIntoView({ block: "start", behavior: "smooth" });
+    });
+    const status = song.status ?? "none";
+    const word = element("span", { class: "library-status", "data-status": status }, STATUS_WORDS[status] ?? "Uploaded");
+    return element("li", { class: "library-row", "data-song": song.file_id }, open, word, removal(song));
+  }
+
+  /** A button that has to be pressed twice. */
+  function removal(song) {
+    const button = element("button", { type: "button", class: "button quiet small" }, "Delete");
+    const name = song.title || song.filename;
+    const calm = () => {
+      button.className = "button quiet small";
+      button.textContent = "Delete";
+      button.setAttribute("aria-label", `Delete ${name}`);
+    };
+    calm();
+    button.addEventListener("click", async () => {
+      if (button.textContent === "Delete") {
+        button.className = "button danger small";
+        button.textContent = "Really delete";
+        button.setAttribute("aria-label", `Really delete ${name} and all that was made of it`);
+        setTimeout(calm, SECOND_THOUGHT_MS);
+        return;
+      }
+      button.disabled = true;
+      await actions.remove(song.file_id);
+      load();
+    });
+    return button;
+  }
+
+  let typing;
+  field.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(load, TYPING_MS);
+  });
+  more.addEventListener("click", () => load(songs.length));
+
+  return () => load();
+}
+
+const cover = () => element("span", { class: "library-cover", "aria-hidden": "true" }, icon("note"));
+
+function names(song) {
+  const facts = [song.artist, duration(song.duration_seconds)].filter(Boolean).join(" · ");
+  const title = element("span", { class: "library-title" }, song.title || song.filename);
+  return element("span", { class: "library-names" }, title, element("span", { class: "library-facts" }, facts));
+}
