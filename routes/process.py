@@ -41,6 +41,14 @@ class AsyncQuery(BaseModel):
     run_async: bool = Field(False, alias="async", description="Answer 202 at once; also by `Prefer: respond-async`.")
 
 
+class NoFields(BaseModel):
+    """An empty body: there is nothing to choose."""
+
+    model_config = ConfigDict(
+        extra="forbid", openapi_extra={"required": False},  # type: ignore[typeddict-unknown-key]
+    )  # fmt: skip
+
+
 class FileAnswer(BaseModel):
     """One file of a result."""
 
@@ -130,8 +138,8 @@ def unknown_model(path: AnyModelPath) -> Response:
 
 
 @bp.post("/separate/<file_id>", responses={**RESPONSES, 200: SeparateAnswer})
-def separate(path: FilePath) -> Response:
-    """Separate with the default model and parameters."""
+def separate(path: FilePath, body: NoFields) -> Response:
+    """Separate with the default model and parameters; POST /process/demucs/<file_id> takes others."""
     job, _ = finish_model("demucs", path.file_id, {})
     return jsonify(file_id=job.file_id, status=job.status, tracks=(job.result or {})["tracks"],
                    message="Separation completed successfully", job_id=job.id)  # fmt: skip

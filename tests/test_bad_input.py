@@ -171,6 +171,9 @@ def option_cases() -> Iterator[Case]:
             yield Case(f"{path}?{name}", 400, sent, name)
     batches = [{}, {"file_ids": []}, {"file_ids": "x"}, {"file_ids": [NAN]}, {"file_ids": ["x"] * 101}]
     yield Case("/analyze/batch", 400, [Request("/analyze/batch", json.dumps(b).encode()) for b in batches], "file_ids")
+    bodies = [b'{"model": "x"}', b'{"model_variant": "htdemucs"}', b"{broken", b"[]", b"1"]
+    separations = [Request("/separate/{}", body) for body in bodies]
+    yield Case("/separate", 400, [*separations, a_form("/separate/{}", {"x": 1})])
     for path in ("/upload/nope", "/upload?model=nope"):
         yield Case(path, 404, [a_song(path)], "nope")
     yield Case("what is not there", 404, [Request(path, method=method) for method, path in NOWHERE])

@@ -64,6 +64,21 @@ def test_the_body_is_optional(client: FlaskClient, library: Library, file_id: st
     assert library.queued().variant == "htdemucs"
 
 
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"json": {"model": "x"}}, "model_variant"), ({"json": {"shifts": 1}}, "shifts"),
+        ({"data": {"model": "x"}}, "model_variant"), ({"data": b"{broken"}, "JSON"),
+    ],
+)  # fmt: skip
+def test_a_plain_separation_has_no_parameters(
+    client: FlaskClient, library: Library, file_id: str, body: dict[str, Any], names: str
+) -> None:
+    answer = in_background(lambda: client.post(f"/separate/{file_id}", **body)).result(5)
+    assert names in contract.error(answer, 400, "invalid_input")["error"]
+    assert library.store.count() == 0
+
+
 def test_another_wish_is_another_job(client: FlaskClient, library: Library, file_id: str) -> None:
     url = f"/process/demucs/{file_id}?async=true"
     wishes = [{}, {"shifts": 2}, {"model_variant": "mdx"}]
