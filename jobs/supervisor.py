@@ -108,12 +108,12 @@ class Supervisor:
         """Start a worker process; it ends when our end of its standard input closes, which it does when we die."""
         child.starts += 1
         child.id = f"{os.getpid()}-{child.queue}{child.index}-{time.time_ns():x}"
-        command = [sys.executable, "-m", "jobs.worker", "--supervised", "--id", child.id, "--queue", child.queue,
+        # It stays in our folder, where relative paths mean what they mean to us; -P: and imports nothing from there.
+        command = [sys.executable, "-P", "-m", "jobs.worker", "--supervised", "--id", child.id, "--queue", child.queue,
                    "--device-index", str(child.index)]  # fmt: skip
-        environment = os.environ | self._config.environment()
-        folder = {"UPLOAD_FOLDER": self._config.upload_folder, "OUTPUT_FOLDER": self._config.output_folder}
-        environment |= {name: str(path.absolute()) for name, path in folder.items()}
-        child.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE)
+        import_from = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = os.environ | self._config.environment() | {"PYTHONPATH": import_from}
+        child.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
         child.started_at = time.monotonic()
         child.heard_at = time.time() + BIRTH_SECONDS
 

@@ -34,7 +34,7 @@ class Server:
     """
 
     def __init__(self, folder: Path, models_dir: Path, **environment: Any) -> None:
-        self.folder = folder
+        self.folder, self.started_in = folder, ROOT
         self.uploads, self.outputs, self.log = folder / "uploads", folder / "outputs", folder / "server.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -49,8 +49,8 @@ class Server:
         """Start it, and wait until it answers and its workers are alive."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=self.environment,
-                                            stdout=log, stderr=log)  # fmt: skip
+            self.process = subprocess.Popen([sys.executable, ROOT / "app.py"], cwd=self.started_in,
+                                            env=self.environment, stdout=log, stderr=log)  # fmt: skip
         self.wait_for("/health/ready" if ready else "/health")
         return self
 
