@@ -111,7 +111,7 @@ def _upload(options: UploadOptions) -> tuple[Response, int]:
         message = "Upload complete, processing started."
         return jsonify(answer | started | {"status": "processing", "message": message}), 202
     studio().jobs.wait_for_pipeline(job.pipeline_id or "")
-    return jsonify(answer | started | _finished(file_id)), 200
+    return jsonify(answer | started | _finished(job)), 200
 
 
 def take_in(file_id: str) -> Song:
@@ -183,12 +183,12 @@ def _first_job(file_id: str, options: UploadOptions) -> NewJob | None:
     )  # fmt: skip
 
 
-def _finished(file_id: str) -> dict[str, Any]:
+def _finished(first: Job) -> dict[str, Any]:
     """What a waiting client gets: every stage's result, or its failure in its place."""
-    state = song_status(studio().store, studio().songs, file_id)
+    state = song_status(studio().store, studio().songs, first.file_id)
     if state is None:
-        raise NotFound(f"Song {file_id} was removed before it was done.")
-    oldest_first = reversed(studio().store.find(file_id=file_id))
+        raise NotFound(f"Song {first.file_id} was removed before it was done.")
+    oldest_first = reversed(studio().store.find(file_id=first.file_id))
     jobs = {"transcription" if job.model in TRANSCRIBERS else job.stage: job for job in oldest_first}
     answer: dict[str, Any] = {"status": "completed", "message": "Processing completed successfully", "tracks": []}
     failed = {name: stage["error"] for name, stage in state["stages"].items() if stage["error"]}
@@ -200,7 +200,14 @@ def _finished(file_id: str) -> dict[str, Any]:
             answer["separation" if name == "separation" else key] = {"status": "failed", "error": failed[name]}
         elif name in jobs and jobs[name].status == COMPLETED:
             answer[key] = describe(jobs[name])
-    return answer
+    return answer if first.following else answer | _of_one_model(studio().jobs.get(first.id), failed)
+
+
+def _of_one_model(job: Job, failed: dict[str, str]) -> dict[str, Any]:
+    """What the one model that was asked for found, or its failure under the name of its stage."""
+    if job.status == COMPLETED:
+        return {"result": job.result, "files": files(job)}
+    return {job.stage: {"status": "failed", "error": failed.get(job.stage)}}
 
 
 def _tracks(job: Job) -> list[dict[str, str]]:

@@ -209,11 +209,11 @@ def _again(value: Any) -> Any:
     return (io.BytesIO(b"x"), value[1]) if isinstance(value, tuple) else value
 
 
-def waiting(library: Library, tone: Path) -> Any:
+def waiting(library: Library, tone: Path, query: str = "") -> Any:
     """A client that uploads and waits for everything."""
     library.add_workers()
     fields = {"auto_process": "true", "wait": "true", "transcription_model_variant": "tiny"}
-    return in_background(lambda: send(library.app.test_client(), tone, **fields))
+    return in_background(lambda: send(library.app.test_client(), tone, query, **fields))
 
 
 def test_a_failed_stage_does_not_take_the_others_down(library: Library, tone: Path) -> None:
@@ -228,6 +228,30 @@ def test_a_failed_stage_does_not_take_the_others_down(library: Library, tone: Pa
     assert body["transcription"] == {"status": "failed", "error": "It heard nothing."}
     assert body["karaoke"]["status"] == "failed"
     assert "transcription" in body["karaoke"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("model", "result"),
+    [("pitch_analysis", {"detected_key": "A major"}), ("whisper", {"text": "la"}), ("karaoke", {"total_lines": 2})],
+)
+def test_who_waits_for_one_model_gets_its_result(
+    library: Library, client: FlaskClient, tone: Path, model: str, result: dict[str, Any]
+) -> None:
+    answer = waiting(library, tone, f"/{model}")
+    job = library.complete(library.queued(model=model).id, {"found.json": b"{}"}, result)
+    body = answer.result(10).json
+    assert (body["status"], body["result"], body["job_id"]) == ("completed", result, job.id)
+    (entry,) = body["files"]
+    assert (entry["filename"], entry["size_bytes"]) == ("found.json", 2)
+    assert client.get(entry["download_url"]).data == b"{}"
+
+
+def test_who_waits_for_one_model_gets_its_failure(library: Library, tone: Path) -> None:
+    answer = waiting(library, tone, "/pitch_analysis")
+    library.fail(library.queued(model="pitch_analysis").id, "Too loud.")
+    body = answer.result(10).json
+    assert body["analysis"] == {"status": "failed", "error": "Too loud."}
+    assert body.keys() & {"result", "files"} == set()
 
 
 def test_a_failed_separation(library: Library, tone: Path) -> None:
