@@ -9,6 +9,7 @@ from typing import Any
 
 # Tiny models gain nothing by more threads, and on a busy machine torch's threads mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # Numba, which times Whisper's words, resets torch's threads to its own
 
 import numpy as np
 import pytest
