@@ -16,7 +16,7 @@ from errors import InvalidInput, NotFound, UnsupportedAudio
 from jobs import pipeline
 from jobs.inputs import TRANSCRIBERS
 from jobs.song_status import files, song_status
-from jobs.store import COMPLETED, Job, NewJob
+from jobs.store import CANCELLED, COMPLETED, Job, NewJob
 from logs import request_id
 from models import FILE_TYPES, audio
 from routes.context import studio
@@ -190,7 +190,9 @@ def _finished(first: Job) -> dict[str, Any]:
         raise NotFound(f"Song {first.file_id} was removed before it was done.")
     oldest_first = reversed(studio().store.find(file_id=first.file_id))
     jobs = {"transcription" if job.model in TRANSCRIBERS else job.stage: job for job in oldest_first}
-    answer: dict[str, Any] = {"status": "completed", "message": "Processing completed successfully", "tracks": []}
+    statuses = {job.status for job in studio().store.find(pipeline_id=first.pipeline_id)}
+    status = COMPLETED if COMPLETED in statuses and CANCELLED not in statuses else state["status"]
+    answer: dict[str, Any] = {"status": status, "message": "Processing completed successfully", "tracks": []}
     failed = {name: stage["error"] for name, stage in state["stages"].items() if stage["error"]}
     if failed:
         answer["message"] = failed.get("complete", "Processing finished with errors")

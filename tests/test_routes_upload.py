@@ -250,7 +250,7 @@ def test_who_waits_for_one_model_gets_its_failure(library: Library, tone: Path) 
     answer = waiting(library, tone, "/pitch_analysis")
     library.fail(library.queued(model="pitch_analysis").id, "Too loud.")
     body = answer.result(10).json
-    assert body["analysis"] == {"status": "failed", "error": "Too loud."}
+    assert (body["status"], body["analysis"]) == ("failed", {"status": "failed", "error": "Too loud."})
     assert body.keys() & {"result", "files"} == set()
 
 
@@ -258,7 +258,7 @@ def test_a_failed_separation(library: Library, tone: Path) -> None:
     answer = waiting(library, tone)
     library.fail(library.queued(model="demucs").id, "Too loud.")
     body = answer.result(10).json
-    assert (answer.result().status_code, body["tracks"]) == (200, [])
+    assert (answer.result().status_code, body["status"], body["tracks"]) == (200, "failed", [])
     assert body["separation"] == {"status": "failed", "error": "Too loud."}
     assert body["transcription"]["status"] == body["karaoke"]["status"] == "failed"
 
@@ -275,8 +275,19 @@ def test_a_song_cancelled_while_its_sender_waits(library: Library, client: Flask
     answer = waiting(library, tone)
     client.post(f"/jobs/{library.queued(model='demucs').id}/cancel")
     body = answer.result(10).json
+    assert body["status"] == client.get(body["status_url"]).json["status"] == "cancelled"
+    assert "cancelled" in body["message"]
     assert body["separation"] == {"status": "failed", "error": "Cancelled on request."}
     assert body["karaoke"]["status"] == "failed"
+
+
+def test_a_song_cancelled_after_its_separation(library: Library, client: FlaskClient, tone: Path) -> None:
+    answer = waiting(library, tone)
+    library.complete(library.queued(model="demucs").id, {"vocals.mp3": b"la"}, {"tracks": ["vocals"]})
+    client.post(f"/jobs/{library.queued(model='whisper').id}/cancel")
+    body = answer.result(10).json
+    assert body["status"] == client.get(body["status_url"]).json["status"] == "cancelled"
+    assert [track["name"] for track in body["tracks"]] == ["vocals"]
 
 
 def test_the_whole_answer_of_a_running_service(server: Server, finished: dict[str, Any]) -> None:
