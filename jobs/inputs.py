@@ -70,12 +70,8 @@ class Inputs:
 
     def stem(self, file_id: str, *names: str) -> Path | None:
         """The newest stem of one of these names, None when there is none."""
-        for job in self._store.find(file_id=file_id, model="demucs", status=COMPLETED):
-            for entry in job.files or ():
-                path = self._files.result(job.folder or "", entry["filename"])
-                if path.stem in names and path.exists():
-                    return path
-        return None
+        found = self._stem(file_id, *names)
+        return found[1] if found else None
 
     def transcription(self, file_id: str, lyrics: str | None = None) -> Path | None:
         """The newest transcription with timed words, None when there is none.
@@ -86,13 +82,46 @@ class Inputs:
         lyrics : str, optional
             The one that timed these words; without them one that heard the words is preferred.
         """
+        found = self._transcription(file_id, lyrics)
+        return found[1] if found else None
+
+    def read_by(self, new: NewJob) -> list[Job]:
+        """The completed jobs whose results a requested one would read if it ran now."""
+        found: list[tuple[Job, Path] | None] = []
+        if new.source == pipeline.VOCALS:
+            found.append(self._stem(new.file_id, pipeline.VOCALS))
+        if new.model == "karaoke":
+            found.append(self._stem(new.file_id, *INSTRUMENTALS))
+            if new.variant != "instrumental_only":
+                found.append(self._stem(new.file_id, pipeline.VOCALS))
+                found.append(self._transcription(new.file_id, new.parameters["lyrics"]))
+        if new.model == "gemma_3n":
+            found.append(self._transcription(new.file_id))
+        separated = self._separated(new.file_id)[:1] if new.model == "gemma_3n" else []
+        return separated + [job for job, _ in filter(None, found)]
+
+    def _separated(self, file_id: str) -> list[Job]:
+        """Completed separations, the newest first."""
+        return self._store.find(file_id=file_id, model="demucs", status=COMPLETED)
+
+    def _stem(self, file_id: str, *names: str) -> tuple[Job, Path] | None:
+        """As stem(), with the job that made it."""
+        for job in self._separated(file_id):
+            for entry in job.files or ():
+                path = self._files.result(job.folder or "", entry["filename"])
+                if path.stem in names and path.exists():
+                    return job, path
+        return None
+
+    def _transcription(self, file_id: str, lyrics: str | None = None) -> tuple[Job, Path] | None:
+        """As transcription(), with the job that made it."""
         jobs = self._store.find(file_id=file_id, model=TRANSCRIBERS, status=COMPLETED)
         if lyrics is not None:
             jobs = [job for job in jobs if job.parameters.get("lyrics") == lyrics]
         for job in sorted(jobs, key=lambda job: job.parameters.get("lyrics") is not None):
             name = (job.result or {}).get("transcription_file")
             if name and (path := self._files.result(job.folder or "", name)).exists():
-                return path
+                return job, path
         return None
 
     def _found(self, job: Job) -> dict[str, Any]:
@@ -102,7 +131,7 @@ class Inputs:
         if job.model == "karaoke":
             return known | self._karaoke(job.file_id, job.variant, job.parameters["lyrics"])
         if job.model == "gemma_3n":
-            separated = self._store.find(file_id=job.file_id, model="demucs", status=COMPLETED)
+            separated = self._separated(job.file_id)
             stems = (separated[0].result or {}).get("tracks", []) if separated else []
             return known | {"stems": stems, "transcription": self.transcription(job.file_id)}
         return {}

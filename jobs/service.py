@@ -43,6 +43,8 @@ class JobService:
     def submit(self, new: NewJob, *, force: bool = False, opening: Sequence[Event] = ()) -> tuple[Job, bool]:
         """Queue a job and what it needs first, join the equal one that is active, or find the equal one that is done.
 
+        One that read older results of other jobs than there are now is not done.
+
         Returns
         -------
         job : Job
@@ -172,8 +174,12 @@ class JobService:
         return self.files.remove_song(file_id)
 
     def _finished(self, new: NewJob) -> Job | None:
-        """The newest equal job that completed and whose files are all there."""
+        """The newest equal job that completed, read what it would read now, and whose files are all there."""
+        read = self.inputs.read_by(new)
         for job in self.store.find(parameters_hash=new.parameters_hash, status=COMPLETED):
+            began_at = job.started_at or 0.0
+            if any(source.id != job.id and (source.finished_at or 0.0) > began_at for source in read):
+                continue
             if all(self.files.result(job.folder or "", entry["filename"]).exists() for entry in job.files or ()):
                 return job
         return None

@@ -28,6 +28,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jobs.events import Event
 from storage.database import METADATA, Database
+from storage.songs import songs
 
 QUEUED, RUNNING, PAUSED = "queued", "running", "paused"
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
@@ -115,7 +116,7 @@ class NewJob:
 
     @property
     def parameters_hash(self) -> str:
-        """Equal for requests that would give equal results."""
+        """Equal for requests that would give equal results, as long as they read equal results of other jobs."""
         what = [self.file_id, self.model, self.variant, self.source, self.parameters]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
@@ -352,6 +353,26 @@ class JobStore:
         """Forget a worker that has ended."""
         with self.database.writing() as connection:
             connection.execute(delete(workers).where(workers.c.id == worker_id))
+
+    def newest_of_each_song(self, *, limit: int, offset: int = 0, **equal: Any) -> tuple[list[Job], int]:
+        """The newest matching job of every song of the library, newest first, and of how many songs there is one.
+
+        Parameters
+        ----------
+        limit, offset : int
+            Which part of the list.
+        equal
+            As in find().
+        """
+        matching = (*_matching(equal), jobs.c.file_id.in_(select(songs.c.file_id)))
+        newest = (jobs.c.created_at.desc(), jobs.c.id)
+        rank = func.row_number().over(partition_by=jobs.c.file_id, order_by=newest)
+        ranked = select(jobs.c.id, rank.label("rank")).where(*matching).subquery()
+        found = select(jobs).join(ranked, ranked.c.id == jobs.c.id).where(ranked.c.rank == 1).order_by(*newest)
+        with self.database.reading() as connection:
+            total = connection.execute(select(func.count(jobs.c.file_id.distinct())).where(*matching)).scalar_one()
+            rows = connection.execute(found.limit(limit).offset(offset))
+            return [Job(**row._mapping) for row in rows], total
 
 
 def _matching(equal: dict[str, Any]) -> Iterable[Any]:
