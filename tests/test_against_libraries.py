@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import librosa
 import numpy as np
@@ -62,8 +63,10 @@ class Song:
 
     def download(self, url: str) -> Path:
         """A file that the service made, by its last name."""
-        path = self.path.with_name(Path(url).name)
-        path.write_bytes(self.server.get(url).content)
+        answer = self.server.get(url)
+        assert answer.ok, answer.text
+        path = self.path.with_name(Path(urlsplit(url).path).name)
+        path.write_bytes(answer.content)
         return path
 
     def json(self, name: str) -> Any:
