@@ -3,10 +3,27 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+@contextmanager
+def on_behalf_of(request: str) -> Iterator[None]:
+    """Let the log lines of a block carry the id of the request that they are about.
+
+    Parameters
+    ----------
+    request : str
+    """
+    token = request_id.set(request)
+    try:
+        yield
+    finally:
+        request_id.reset(token)
 
 
 class _RequestId(logging.Filter):

@@ -7,6 +7,7 @@ from jobs import pipeline
 from jobs.events import FIRST_PERCENT, Event
 from jobs.queue import Queue
 from jobs.store import CANCELLED, FAILED, QUEUED, RUNNING, Job, JobStore, Outcome
+from logs import on_behalf_of
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ class Sweeper:
             progress = max(job.progress, FIRST_PERCENT)
             self._store.progress(job, Event(job.stage, progress, f"{reason}; trying again"))
             self._queue.put(job.queue, job.id)
-        log.warning("job %s: %s", job.id, reason)
+        with on_behalf_of(job.request_id):
+            log.warning("job %s: %s", job.id, reason)
 
     def _restore_messages(self) -> None:
         """When no message waits, every queued row has lost its own; one too many does no harm."""

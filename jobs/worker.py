@@ -24,7 +24,7 @@ from jobs.inputs import Inputs
 from jobs.queue import NAMES, Queue
 from jobs.reporter import Drained, Reporter
 from jobs.store import CANCELLED, COMPLETED, FAILED, RUNNING, Job, JobStore, Outcome
-from logs import configure_logging, request_id
+from logs import configure_logging, on_behalf_of
 from models import memory, weights
 from models.device import choose_device, describe_device
 from storage.database import Database
@@ -83,7 +83,8 @@ class Worker:
             elif self.drain_asked_at is not None:
                 self.queue.put(self.queue_name, job_id)
             elif job := self.store.claim(job_id, self.id):
-                self._run_claimed(job)
+                with on_behalf_of(job.request_id):
+                    self._run_claimed(job)
         self.store.remove_worker(self.id)
 
     def drain(self) -> None:
@@ -129,7 +130,6 @@ class Worker:
     def _run_claimed(self, job: Job) -> None:
         """Run one job to its end, whatever that is; nothing that a job does ends the worker."""
         self.job = job
-        request_id.set(job.request_id)
         log.info("job %s: %s %s on song %s, attempt %d", job.id, job.model, job.variant, job.file_id, job.attempts)
         try:
             try:
@@ -225,7 +225,8 @@ class Worker:
         overdue = wished_at is not None and time.time() - wished_at > self.config.cancel_seconds
         if overdue and status == RUNNING and worker_id == self.id:
             self.store.finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
-            log.error("job %s: cancelled and did not stop, so this process ends", job.id)
+            with on_behalf_of(job.request_id):
+                log.error("job %s: cancelled and did not stop, so this process ends", job.id)
             self.files.discard_staging(job.id)
             os._exit(KILLED_ITSELF)
 
@@ -258,8 +259,14 @@ def new_worker_id() -> str:
     return f"{socket.gethostname()[:24]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
-def main() -> None:
-    """Run a worker until it is told to stop; exit status 0 after a drain."""
+def main() -> int:
+    """Run a worker until it is told to stop.
+
+    Returns
+    -------
+    int
+        Exit status: 0 after a drain, 1 when it could not run.
+    """
     parser = argparse.ArgumentParser(description="Run the jobs of one queue.")
     parser.add_argument("--queue", choices=NAMES, default="gpu")
     parser.add_argument("--device-index", type=int, default=0, help="which of several GPUs")
@@ -271,14 +278,20 @@ def main() -> None:
     except InvalidInput as error:
         sys.exit(error.message)
     configure_logging(config.log_format, config.log_level)
-    worker = Worker(config, options.queue, options.id or new_worker_id(), options.device_index)
-    for name in ("SIGTERM", "SIGINT"):
-        # A handler may only set flags: the model that it interrupts may hold any lock.
-        signal.signal(getattr(signal, name), lambda *_: worker.drain())
-    if options.supervised:
-        threading.Thread(target=_watch_parent, args=(worker,), daemon=True).start()
-    worker.run()
+    worker_id = options.id or new_worker_id()
+    try:
+        worker = Worker(config, options.queue, worker_id, options.device_index)
+        for name in ("SIGTERM", "SIGINT"):
+            # A handler may only set flags: the model that it interrupts may hold any lock.
+            signal.signal(getattr(signal, name), lambda *_: worker.drain())
+        if options.supervised:
+            threading.Thread(target=_watch_parent, args=(worker,), daemon=True).start()
+        worker.run()
+    except Exception:
+        log.exception("worker %s ends", worker_id)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

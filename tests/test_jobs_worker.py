@@ -1,14 +1,20 @@
 """Workers that cannot work, or break: jobs end with the reason, and whoever asks learns it."""
 
 import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 from config import Config
 from errors import ModelUnavailable
 from jobs.worker import Worker
-from tests.serving import Server, wait_until
+from tests.serving import ROOT, Server, wait_until
 
 NO_DEVICE = "DEVICE='cuda:99': there is no such device on this machine."
 
@@ -50,3 +56,39 @@ def test_without_its_device_a_worker_leaves_jobs_to_others(
     worker.store.beat("w", "gpu", worker.info)
     worker.store.beat("another", queue, {"device": device})
     assert worker._others_can() is can
+
+
+def test_a_worker_that_breaks_says_so_in_its_log(tmp_path: Path) -> None:
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    (uploads / ".incoming").write_text("no folder")
+    environment = os.environ | {"UPLOAD_FOLDER": str(uploads), "OUTPUT_FOLDER": str(tmp_path), "LOG_FORMAT": "json"}
+    ran = subprocess.run([sys.executable, "-m", "jobs.worker", "--queue", "cpu", "--id", "w"], cwd=ROOT,
+                         env=environment, capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    assert ran.returncode == 1
+    (line,) = map(json.loads, ran.stderr.splitlines())
+    assert (line["level"], line["message"]) == ("ERROR", "worker w ends")
+    assert "FileExistsError" in line["traceback"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a file that never answers")
+def test_what_is_logged_of_a_jobs_end_carries_its_request(tmp_path: Path, weights_dir: Path, tone: Path) -> None:
+    settings = {"CANCEL_SECONDS": 0.5, "HEARTBEAT_SECONDS": 0.2, "LOG_FORMAT": "json"}
+    server = Server(tmp_path, weights_dir, **settings).start()
+    file_id = server.upload(tone)["file_id"]
+    original = server.uploads / f"{file_id}.wav"
+    original.unlink()
+    os.mkfifo(original)  # who opens it waits for ever, and cannot report
+    asked = "/process/pitch_analysis/" + file_id + "?async=true"
+    job_id = requests.post(server.url + asked, headers={"X-Request-ID": "mine"}, timeout=60).json()["job_id"]
+    server.wait_for_job(job_id, "running")
+    os.kill(server.worker_pids("cpu")[0], signal.SIGKILL)
+    wait_until(lambda: server.get(f"/jobs/{job_id}").json()["attempts"] == 2, 60)
+    server.post(f"/jobs/{job_id}/cancel")
+    server.wait_for_job(job_id, "cancelled")
+    assert server.stop() == 0
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    about = [line for line in lines if line["message"].startswith(f"job {job_id}")]
+    ends = ("killed by signal 9", "did not stop")
+    assert all(any(end in line["message"] for line in about) for end in ends)
+    assert {line["request_id"] for line in about} == {"mine"}
