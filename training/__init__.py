@@ -1,0 +1,1 @@
+"""The way from nothing to the small `demo` models: songs synthesised with their truth, then training on them."""
