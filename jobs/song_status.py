@@ -20,7 +20,7 @@ def song_status(store: JobStore, songs: Songs, file_id: str) -> dict[str, Any] |
         return None
     return {
         "file_id": file_id,
-        "status": _status(jobs),
+        "status": overall(jobs),
         "tracks": tracks(jobs),
         "stages": _stages(store, file_id),
         "jobs": [job_record(job) for job in jobs],
@@ -79,7 +79,7 @@ def processing_seconds(job: Job) -> float | None:
     return round(job.finished_at - job.started_at, 3)
 
 
-def _status(jobs: list[Job]) -> str:
+def overall(jobs: list[Job]) -> str:
     """uploaded, queued, processing, completed, failed or cancelled; `jobs` newest first."""
     active = [job for job in jobs if job.status in ACTIVE]
     if active:

@@ -7,7 +7,7 @@ from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.song_status import files, song_status
+from jobs.song_status import files, overall, tracks
 from jobs.store import COMPLETED, Job
 from routes import download
 from routes.cleanup import CleanupAnswer, remove
@@ -41,12 +41,17 @@ class SongsAnswer(BaseModel):
     total: int
 
 
-class SongsQuery(BaseModel):
+class PageQuery(BaseModel):
+    """Which part of a list, newest first."""
+
+    limit: int = Field(50, ge=1, le=500)
+    offset: int = Field(0, ge=0, le=MAX_OFFSET)
+
+
+class SongsQuery(PageQuery):
     """Which songs, newest first."""
 
     search: str = Field("", max_length=200, pattern=r"^[^\x00]*$", description="Part of title, artist or file name.")
-    limit: int = Field(50, ge=1, le=500)
-    offset: int = Field(0, ge=0, le=MAX_OFFSET)
 
 
 class KaraokeFilePath(SongPath):
@@ -59,7 +64,7 @@ class KaraokeFilePath(SongPath):
 def list_songs(query: SongsQuery) -> Response:
     """Songs, newest first."""
     found, total = studio().songs.search(query.search, limit=query.limit, offset=query.offset)
-    return jsonify(songs=[_song(song) for song in found], total=total)
+    return jsonify(songs=_described(found), total=total)
 
 
 @bp.delete("/songs/<file_id>", responses={200: CleanupAnswer, 404: ErrorAnswer})
@@ -68,15 +73,16 @@ def delete_song(path: SongPath) -> Response:
     return remove(path.file_id)
 
 
-@bp.get("/karaoke/songs", responses={200: SongsAnswer})
-def karaoke_songs() -> Response:
-    """Songs that have a karaoke package."""
-    newest: dict[str, Job] = {}
-    for job in studio().store.find(model="karaoke", status=COMPLETED):
-        newest.setdefault(job.file_id, job)
-    songs = [(studio().songs.get(file_id), job) for file_id, job in newest.items()]
-    found = [_song(song) | (job.result or {}) | {"files": _karaoke_files(job)} for song, job in songs if song]
-    return jsonify(songs=found, total=len(found))
+@bp.get("/karaoke/songs", responses={200: SongsAnswer, 400: ErrorAnswer})
+def karaoke_songs(query: PageQuery) -> Response:
+    """Songs that have a karaoke package, newest package first."""
+    page = {"limit": query.limit, "offset": query.offset}
+    packages, total = studio().store.newest_of_each_song(model="karaoke", status=COMPLETED, **page)
+    known = studio().songs.among([job.file_id for job in packages])
+    songs = {song["file_id"]: song for song in _described(list(known.values()))}
+    found = [songs[job.file_id] | (job.result or {}) | {"files": _karaoke_files(job)}
+             for job in packages if job.file_id in songs]  # fmt: skip
+    return jsonify(songs=found, total=total)
 
 
 @bp.get("/karaoke/<file_id>/<filename>", responses=download.RESPONSES)
@@ -86,11 +92,18 @@ def karaoke_file(path: KaraokeFilePath, query: download.JobQuery) -> Response:
     return download.send_result(found, query)
 
 
-def _song(song: Song) -> dict[str, Any]:
-    """One song as clients see it."""
-    state = song_status(studio().store, studio().songs, song.file_id) or {}
-    return asdict(song) | {"status": state.get("status"), "tracks": state.get("tracks"),
-                           "download_url": f"/download/{song.file_id}"}  # fmt: skip
+def _described(songs: list[Song]) -> list[dict[str, Any]]:
+    """Songs as clients see them: one query for all, since a list must not hold up every other request."""
+    jobs: dict[str, list[Job]] = {song.file_id: [] for song in songs}
+    for job in studio().store.find(file_id=tuple(jobs)):
+        jobs[job.file_id].append(job)
+    return [
+        asdict(song) | {
+            "status": overall(jobs[song.file_id]), "tracks": tracks(jobs[song.file_id]),
+            "download_url": f"/download/{song.file_id}",
+        }
+        for song in songs
+    ]  # fmt: skip
 
 
 def _karaoke_files(job: Job) -> list[dict[str, Any]]:

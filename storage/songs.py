@@ -1,6 +1,7 @@
 """The songs: what was uploaded, under which id, with which title."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
@@ -64,6 +65,12 @@ class Songs:
         with self._database.reading() as connection:
             row = connection.execute(select(songs).where(songs.c.file_id == file_id)).first()
         return Song(**row._mapping) if row else None
+
+    def among(self, file_ids: Sequence[str]) -> dict[str, Song]:
+        """The songs of these ids by id, without those that are not known."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(songs).where(songs.c.file_id.in_(file_ids)))
+            return {row.file_id: Song(**row._mapping) for row in rows}
 
     def search(self, text: str = "", *, limit: int, offset: int = 0) -> tuple[list[Song], int]:
         """Songs whose title, artist or file name contains `text`, newest first, and how many there are in all.

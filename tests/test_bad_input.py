@@ -105,6 +105,7 @@ TRANSCRIBE_OPTIONS = {
 }  # fmt: skip
 QUERIES = {
     "/songs": {"limit": ["0", "501", "nan", "x"], "offset": ["-1", "1e999", "9" * 30], "search": ["x" * 201, "%00"]},
+    "/karaoke/songs": {"limit": ["0", "501", "x"], "offset": ["-1", "9" * 30]},
     "/jobs": {"limit": ["0", "501", "1.5"], "offset": ["-1", "9" * 30], "status": ["nope", ""]},
     "/download/{}": {"archive": ["rar", ""]},
 }

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import event
 
+from jobs.store import Job
 from tests import contract
 from tests.library import Library
 from tests.serving import Server
@@ -59,6 +61,50 @@ def test_pages(client: FlaskClient, library: Library) -> None:
     assert titles(client, {"offset": 1_000_000_000}) == []
 
 
+def add_package(library: Library, file_id: str, lines: int = 1) -> Job:
+    """A finished karaoke package."""
+    job = library.add_job(file_id=file_id, model="karaoke", variant="full", stage="karaoke", queue="cpu",
+                          parameters={"number": lines})  # fmt: skip
+    return library.complete(job.id, {"karaoke.mp3": b"la" * lines}, {"audio_file": "karaoke.mp3", "total_lines": lines})
+
+
+def test_pages_of_karaoke_songs(client: FlaskClient, library: Library) -> None:
+    ids = [library.add_song(title=f"Song {number}") for number in range(5)]
+    for file_id in [*ids, ids[1]]:
+        add_package(library, file_id, lines=library.store.count(file_id=file_id) + 1)
+    library.studio.songs.remove(ids[2])
+    newest_first = ["Song 1", "Song 4", "Song 3", "Song 0"]
+    for query, found in (("", newest_first), ("limit=2&offset=1", newest_first[1:3]), ("offset=3", newest_first[3:]),
+                         ("offset=4", []), ("limit=1", newest_first[:1])):  # fmt: skip
+        answer = client.get(f"/karaoke/songs?{query}").json
+        assert ([song["title"] for song in answer["songs"]], answer["total"]) == (found, 4)
+    assert client.get("/karaoke/songs?limit=1").json["songs"][0]["total_lines"] == 2
+
+
+@pytest.mark.parametrize("path", ["/songs", "/karaoke/songs"])
+def test_a_longer_list_costs_no_more_queries(client: FlaskClient, library: Library, path: str) -> None:
+    asked: list[str] = []
+    event.listen(library.store.database.engine, "before_cursor_execute", lambda *a: asked.append(a[2]))
+    costs = []
+    for _ in range(3):
+        add_package(library, library.add_song())
+        asked.clear()
+        assert client.get(path).status_code == 200
+        costs.append(sum("SELECT" in statement for statement in asked))
+        assert not any("FROM events" in statement for statement in asked)
+    assert costs[0] == costs[1] == costs[2] <= 4
+
+
+def test_a_song_of_a_list_has_the_status_it_has_alone(client: FlaskClient, library: Library) -> None:
+    ids = [library.add_song() for _ in range(4)]
+    library.add_stems(ids[0], vocals=b"la")
+    library.fail(library.add_job(file_id=ids[1]).id)
+    library.add_job(file_id=ids[2])
+    for song in client.get("/songs").json["songs"]:
+        alone = client.get(f"/status/{song['file_id']}").json
+        assert (song["status"], song["tracks"]) == (alone["status"], alone["tracks"])
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -67,16 +113,16 @@ def test_pages(client: FlaskClient, library: Library) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_query(reader: FlaskClient, query: str, field: str) -> None:
-    assert contract.error(reader.get(f"/songs?{query}"), 400, "invalid_input")["details"]["field"] == field
+    paths = ["/songs", "/karaoke/songs"] if field != "search" else ["/songs"]
+    for path in paths:
+        assert contract.error(reader.get(f"{path}?{query}"), 400, "invalid_input")["details"]["field"] == field
 
 
 def test_karaoke_songs_are_listed_once_with_their_newest_package(client: FlaskClient, library: Library) -> None:
     library.add_song()
     file_id = library.add_song(title="River")
     for number in (1, 2):
-        job = library.add_job(file_id=file_id, model="karaoke", variant="full", stage="karaoke", queue="cpu",
-                              parameters={"number": number})  # fmt: skip
-        library.complete(job.id, {"karaoke.mp3": b"la" * number}, {"audio_file": "karaoke.mp3", "total_lines": number})
+        job = add_package(library, file_id, lines=number)
     answer = client.get("/karaoke/songs").json
     assert answer["total"] == 1
     (song,) = answer["songs"]
