@@ -136,6 +136,25 @@ def test_a_dropped_file_with_markup_in_its_name_shows_as_text(studio: Server, op
     assert page.locator("#song img, #song script").count() == 0
 
 
+def test_colours_follow_the_system_or_the_switch(studio: Server, open_page: OpenPage) -> None:
+    page = open_page(studio)
+
+    def is_dark() -> bool:
+        return page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+
+    seen = []
+    for _ in ("system", "light", "dark"):
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            seen.append(is_dark())
+        page.get_by_role("button", name="Colours").click()
+    assert seen == [False, True, False, False, True, True]
+    page.get_by_role("button", name="Colours: as the system has them").click()
+    page.reload()
+    expect(page.get_by_role("button", name="Colours: light")).to_be_visible()
+    assert not is_dark(), "the choice outlives a reload"
+
+
 def test_badge_follows_the_server(open_page: OpenPage, tmp_path: Path, weights_dir: Path) -> None:
     server = Server(tmp_path, weights_dir, START_WORKERS="false").start(ready=False)
     page = open_page(server)
