@@ -1,5 +1,6 @@
 """Downloads of weights, through the hub's own client and pooch: checked, and never visible half-done."""
 
+import errno
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,9 @@ def demucs_bag(variant: str, name: str, folder: Path | None, older_cache: Path, 
         repository(name, folder, report, message)
     except Cancelled:
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
         _older_demucs_bag(variant, folder or older_cache, report, message)
 
 

@@ -6,13 +6,14 @@ Looked for in the models folder (air-gapped installs and tests), then in the lib
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from errors import Cancelled, ModelUnavailable
+from errors import Cancelled, InvalidInput, ModelUnavailable, StorageFull, StudioError
 from models import REGISTRY, Report, checkpoints, download
 from models.checkpoints import AUDIOCRAFT_PARTS
 from models.sources import SOURCES
@@ -61,6 +62,8 @@ def fetch(model: str, variant: str, models_dir: Path | None, report: Report) -> 
     ModelUnavailable
         When they are neither here nor to be had: names the file, the places and the command that fetches it. When
         a file that is here is damaged: names it.
+    StorageFull
+        When the disk has no room for them.
     """
     if model not in SOURCES:
         return None
@@ -82,6 +85,8 @@ def fetch(model: str, variant: str, models_dir: Path | None, report: Report) -> 
     except Cancelled:
         raise
     except Exception as error:  # a refused connection, a wrong checksum, a licence not accepted, a full disk
+        if _disk_is_full(error):
+            raise StorageFull(_no_room(model, variant, models_dir), details=str(error)[:500]) from error
         raise ModelUnavailable(_absent(model, variant, models_dir, error), details=str(error)[:500]) from error
     found = find(model, variant, models_dir)
     if found is None:
@@ -173,6 +178,22 @@ def _refuse_damage(model: str, variant: str, path: Path) -> None:
             )
 
 
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came of, is a full disk."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _no_room(model: str, variant: str, models_dir: Path | None) -> str:
+    """One sentence: what does not fit, and where."""
+    size, place = SOURCES[model][variant].download_size_bytes, next(_places(model, variant, models_dir))
+    need = f" ({size / 1e9:.1f} GB)" if size else ""
+    return f"The disk is full: the weights of {model} {variant}{need} do not fit into {place}; make room there."
+
+
 def _command(model: str, variant: str) -> str:
     """What fetches a variant."""
     return f"python -m models.weights pull {model} {variant}"
@@ -222,8 +243,13 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; its exit status."""
     from config import Config  # this is an entry point, as app.py is
 
+    try:
+        models_dir = Config.from_environment().models_dir
+    except InvalidInput as error:
+        print(error.message, file=sys.stderr)
+        return 1
     where = argparse.ArgumentParser(add_help=False)
-    where.add_argument("--models-dir", type=Path, default=Config.from_environment().models_dir, help="else MODELS_DIR")
+    where.add_argument("--models-dir", type=Path, default=models_dir, help="else MODELS_DIR")
     parser = argparse.ArgumentParser(prog="python -m models.weights", description="Fetch weights ahead.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", parents=[where], help="show which weights are here")
@@ -232,7 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return _list(options.models_dir) if options.command == "list" else _pull(options.names, options.models_dir)
-    except ModelUnavailable as error:
+    except StudioError as error:
         print(error.message, file=sys.stderr)
         return 1
 

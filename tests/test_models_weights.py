@@ -1,5 +1,6 @@
 """Weights: found, refused, fetched. The hub and the other hosts are small servers here; their clients are real."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from errors import Cancelled, ModelUnavailable
+from errors import Cancelled, ModelUnavailable, StorageFull
 from models import REGISTRY, weights
 from models.checkpoints import AUDIOCRAFT_PARTS
 
@@ -411,6 +412,32 @@ def test_a_wrong_file_at_the_older_address_is_refused(
     assert names[0] not in [file.name for file in (tmp_path / "models" / "demucs").iterdir()]
 
 
+@pytest.mark.parametrize(("model", "variant"), [("whisper", "tiny"), ("musicgen", "small"), ("demucs", "mdx")])
+def test_a_full_disk_is_said(
+    model: str, variant: str, weights_dir: Path, hub_files: Path, demucs_files: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    import demucs.pretrained
+    import whisper
+
+    def fill_the_disk_when_it_moves(fraction: float, message: str | None = None) -> None:
+        if fraction > 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = {"whisper": weights_dir / "whisper", "musicgen": hub_files, "demucs": demucs_files}[model]
+    host, older = Host(folder, weights.SOURCES[model][variant].repository or ""), Host(demucs_files)
+    use_hub(monkeypatch, host.url, tmp_path / "hub_cache")
+    monkeypatch.setattr(demucs.pretrained, "ROOT_URL", f"{older.url}/")
+    digest = hashlib.sha256((weights_dir / "whisper" / "tiny.pt").read_bytes()).hexdigest()
+    monkeypatch.setitem(whisper._MODELS, "tiny", f"{host.url}/{digest}/tiny.pt")
+    with pytest.raises(StorageFull, match=f"{model} {variant}") as caught:
+        weights.fetch(model, variant, tmp_path / "models", fill_the_disk_when_it_moves)
+    assert str(tmp_path / "models" / model) in caught.value.message
+    assert older.asked == []
+    host.close()
+    older.close()
+
+
 @pytest.mark.parametrize(("names", "pairs"), [
     (["demucs"], [("demucs", "htdemucs")]),
     (["demucs", "mdx"], [("demucs", "mdx")]),
@@ -439,6 +466,14 @@ def test_the_command_fails_with_one_clear_line(tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert "htdemucs3" in said[0]
+
+
+def test_the_command_says_which_setting_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORT", "abc")
+    assert weights.main(["list"]) == 1
+    assert capsys.readouterr().err == "PORT='abc' is not a port value.\n"
 
 
 def test_finding_imports_nothing_heavy(weights_dir: Path) -> None:
