@@ -46,6 +46,7 @@ INSTEAD = {
     "path": "Paths are not read; upload the file first (POST /upload) and use its file_id in the URL.",
     "file_path": "Paths are not read; upload the file first (POST /upload) and use its file_id in the URL.",
     "audio_url": "Addresses are not fetched; upload the file first (POST /upload) and use its file_id in the URL.",
+    "file": "Upload the file first (POST /upload) and use its file_id in the URL.",
     "file_id": "The file_id is part of the URL.",
     "text": "The description of the music is the field prompt.",
 }

@@ -58,7 +58,7 @@ class StudioRequest(Request):
         return path.open("w+b")
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
-        """The body's fields: a JSON object, a form, or nothing at all.
+        """The body's fields: a JSON object, a form with its files (which are then refused), or nothing at all.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class StudioRequest(Request):
             When the body, which is not a file, is larger than MAX_BODY_BYTES.
         """
         if self.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
-            return self.form.to_dict()
+            return {**self.form.to_dict(), **self.files.to_dict()}
         if not self.get_data(cache=True):
             return {}
         try:

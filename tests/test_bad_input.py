@@ -223,6 +223,10 @@ def parameter_cases() -> Iterator[Case]:
                            [a_form(path, required | {name: value}) for value in numbers], name)  # fmt: skip
         for name in required:
             yield Case(f"{spec.name} without {name}", 400, [Request(path)], name)
+        for name in ("file", "nope", *spec.module.Request.model_fields):
+            parts = [(field, None, value.encode()) for field, value in required.items() if field != name]
+            sent = Request(path, multipart(*parts, (name, "x.mp3", b"x")), kind=damaged.MULTIPART)
+            yield Case(f"{spec.name} with a file as {name}", 400, [sent], name)
         unknown = [json.dumps(required | {name: 1}).encode() for name in ("model", "url", "nope", "", LONE_SURROGATE)]
         yield Case(f"{spec.name} with other fields", 400, [Request(path, body) for body in unknown])
 

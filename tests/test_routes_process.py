@@ -1,5 +1,6 @@
 """Run a model on a song: wait for it or not, join what runs, reuse what is done, and say why when it fails."""
 
+import io
 import uuid
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,17 @@ def test_a_plain_separation_has_no_parameters(
     answer = in_background(lambda: client.post(f"/separate/{file_id}", **body)).result(5)
     assert names in contract.error(answer, 400, "invalid_input")["error"]
     assert library.store.count() == 0
+
+
+@pytest.mark.parametrize("path", ["/process/demucs/{}?async=true", "/separate/{}", "/analyze/chroma/{}"])
+def test_a_file_is_refused(client: FlaskClient, library: Library, file_id: str, path: str) -> None:
+    before = library.contents()
+    data = {"file": (io.BytesIO(b"x"), "x.mp3")}
+    answer = in_background(lambda: client.post(path.format(file_id), data=data)).result(5)
+    body = contract.error(answer, 400, "invalid_input")
+    assert body["error"].startswith("file: ")
+    assert "POST /upload" in body["error"]
+    assert library.contents() == before
 
 
 def test_another_wish_is_another_job(client: FlaskClient, library: Library, file_id: str) -> None:
