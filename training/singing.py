@@ -62,7 +62,7 @@ def sing(word: SpokenWord, notes: Sequence[SungNote]) -> np.ndarray:
     centre = 0.0
     while centre < length:
         at = int(centre)
-        grain, window, voiced = _grain(word, source[at])
+        grain, window, voiced = _grain(word, source[at], round(period[at]))
         first = at - len(grain) // 2 + 2 * word.period  # out begins two periods early, for grains that reach back
         out[first : first + len(grain)] += grain
         weight[first : first + len(grain)] += window
@@ -74,11 +74,14 @@ def sing(word: SpokenWord, notes: Sequence[SungNote]) -> np.ndarray:
     return sung
 
 
-def _grain(word: SpokenWord, source: float) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Two periods around a point of a word, windowed: samples, window, whether there is voice."""
+def _grain(word: SpokenWord, source: float, period: int) -> tuple[np.ndarray, np.ndarray, bool]:
+    """A piece of a word around its mark nearest to a point, windowed: samples, window, whether there is voice.
+
+    Of voice it has two periods, of the word or of the melody, whichever is shorter: one pulse rings in it, not two.
+    """
     number = int(np.argmin(np.abs(word.marks - source)))
     mark, voiced = int(word.marks[number]), bool(word.voiced[number])
-    half = word.period if voiced else UNVOICED_STEP
+    half = min(word.period, period) if voiced else UNVOICED_STEP
     window = np.hanning(2 * half + 1)[:-1]
     piece = word.samples[max(0, mark - half) : mark + half]
     before = max(0, half - mark)

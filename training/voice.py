@@ -19,14 +19,16 @@ from scipy.signal import resample_poly
 from training.score import SAMPLE_RATE
 
 WORDS_PER_MINUTE = 160
+PITCH = 75  # of 99; nearer to singing than the usual 50
 LEVEL = 0.1  # RMS of a word's loudest passage
 SILENCE = 0.01  # relative to a word's peak
 EDGE_SECONDS = 0.004
-VOICED = 0.55  # correlation with the next period
-QUIET = 0.05  # envelope relative to its peak, under which nothing counts as voiced
+VOICED = 0.5  # correlation with the next period or the last
+QUIET = 0.02  # envelope relative to its peak, under which nothing counts as voiced
 UNVOICED_STEP = round(0.005 * SAMPLE_RATE)  # samples
 ENVELOPE_SECONDS = 0.025
-LOWEST_HZ, HIGHEST_HZ = 60.0, 320.0
+LOWEST_HZ, HIGHEST_HZ = 60.0, 400.0
+OCTAVE = 0.85  # correlation relative to the best, with which half the best period is the true one
 REFERENCE = "are"  # one long vowel, by which a voice's period is measured
 
 
@@ -119,7 +121,7 @@ def speak(voice: Voice, text: str) -> SpokenWord:
 def _spoken(voice: Voice, text: str) -> np.ndarray:
     """What espeak-ng says in monotone, (samples,) at SAMPLE_RATE."""
     markup = f'<speak><prosody range="0">{text}</prosody></speak>'
-    command = ["espeak-ng", "-v", voice.name, "-s", str(WORDS_PER_MINUTE), "-m", "--stdout", markup]
+    command = ["espeak-ng", "-v", voice.name, "-s", str(WORDS_PER_MINUTE), "-p", str(PITCH), "-m", "--stdout", markup]
     output = subprocess.run(command, capture_output=True, check=True).stdout
     with wave.open(io.BytesIO(output)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16) / 2**15
@@ -143,15 +145,18 @@ def _period(voice: Voice) -> int:
     spectrum = np.fft.rfft(samples, 2 * len(samples))
     correlation = np.fft.irfft(np.abs(spectrum) ** 2)
     shortest, longest = round(SAMPLE_RATE / HIGHEST_HZ), round(SAMPLE_RATE / LOWEST_HZ)
-    return shortest + int(np.argmax(correlation[shortest:longest]))
+    best = shortest + int(np.argmax(correlation[shortest:longest]))
+    half = best // 2 - 3 + int(np.argmax(correlation[best // 2 - 3 : best // 2 + 4]))
+    return half if half >= shortest and correlation[half] > OCTAVE * correlation[best] else best
 
 
 def _self_similarity(samples: np.ndarray, period: int) -> np.ndarray:
-    """Normalised correlation of the samples around each sample with those one period later, (samples,)."""
-    now, later = samples, np.roll(np.pad(samples, (0, period)), -period)[: len(samples)]
-    product = uniform_filter1d(now * later, 2 * period)
-    power = _mean(now**2, 2 * period) * _mean(later**2, 2 * period)
-    return np.roll(product / np.sqrt(power + 1e-12), period // 2)
+    """Normalised correlation of the wave at each sample with that one period later or earlier, (samples,)."""
+    shifted = np.pad(samples, (0, period))[period:]
+    product = uniform_filter1d(samples * shifted, period)
+    power = _mean(samples**2, period) * _mean(shifted**2, period)
+    later = product / np.sqrt(power + 1e-12)
+    return np.maximum(later, np.roll(later, period))
 
 
 def _mean(power: np.ndarray, width: int) -> np.ndarray:
