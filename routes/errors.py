@@ -4,7 +4,7 @@ import errno
 import logging
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -127,9 +127,13 @@ def _http_error(error: HTTPException) -> Response:
 
 def _sentence(error: HTTPException) -> str:
     """What a person can do about it."""
-    if isinstance(error, RequestEntityTooLarge):
-        return f"Too large: an upload may have {studio().max_upload_bytes} bytes, any other body {MAX_BODY_BYTES}."
-    return error.description or error.name
+    if not isinstance(error, RequestEntityTooLarge):
+        return error.description or error.name
+    if request.mimetype == "multipart/form-data":
+        return (f"Too large: a file may have {studio().max_upload_bytes} bytes, a form {request.max_form_parts} "
+                f"fields, a field {request.max_form_memory_size} bytes.")  # fmt: skip
+    return (f"Too large: a body may have {MAX_BODY_BYTES} bytes, a file sent as multipart/form-data "
+            f"{studio().max_upload_bytes}.")  # fmt: skip
 
 
 def _unknown_error(error: Exception) -> Response:

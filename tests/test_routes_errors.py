@@ -135,6 +135,15 @@ def test_a_body_too_large(reader: FlaskClient) -> None:
         contract.error(reader.post(path, data=parts), 413, "too_large")
 
 
+@pytest.mark.parametrize("path", ["/upload", "/transcribe", SONG])
+@pytest.mark.parametrize("fields", [{f"field{number}": "x" for number in range(1001)}, {"lyrics": "x" * 600_000}])
+def test_a_form_too_large_is_told_the_limits_of_forms(reader: FlaskClient, path: str, fields: dict[str, str]) -> None:
+    answer = reader.post(path, data=fields, content_type="multipart/form-data")
+    message = contract.error(answer, 413, "too_large")["error"]
+    assert "1000 fields" in message
+    assert "a field 500000 bytes" in message
+
+
 @pytest.mark.parametrize("error", [cls("That is so.", details={"a": 1}) for cls in STATUSES])
 def test_every_error_of_ours_has_its_status(app: OpenAPI, error: errors.StudioError) -> None:
     answer = fail_with(app, raises(error)).get("/fail")
