@@ -13,9 +13,11 @@ from errors import InvalidInput
 if __name__ == "__main__":
     try:
         CONFIG = Config.from_environment()
+        async_mode.patch(CONFIG.async_mode)
     except InvalidInput as error:
         sys.exit(error.message)
-    async_mode.patch(CONFIG.async_mode)
+    except ModuleNotFoundError as error:
+        sys.exit(f"ASYNC_MODE={CONFIG.async_mode!r} needs the package {error.name}: pip install {error.name}.")
 
 import ctypes
 import logging
@@ -187,7 +189,12 @@ def serve(config: Config) -> int:
     except OSError as error:
         log.critical("cannot serve at %s: %s", _address(config), error)
         return 1
-    app = create_app(config)
+    try:
+        config.make_folders()
+        app = create_app(config)
+    except InvalidInput as error:
+        log.critical("%s", error.message)
+        return 1
     background: Background = app.extensions["background"]
     supervisor = background.supervisor
     for name in ("SIGTERM", "SIGINT"):
@@ -227,7 +234,8 @@ def _try_port(config: Config) -> None:
 
 def _address(config: Config) -> str:
     """Where the service is found."""
-    return f"http://{config.host}:{config.port}"
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return f"http://{host}:{config.port}"
 
 
 if __name__ == "__main__":

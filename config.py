@@ -6,6 +6,7 @@
 import math
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -38,8 +39,10 @@ class Config:
     upload_folder: Path = _knob(Path("uploads"), "folder", "Where uploaded songs are kept.")
     output_folder: Path = _knob(Path("outputs"), "folder", "Where results are kept.")
     database_url: str = _knob(
-        "", "SQLAlchemy URL", "Songs, jobs and events; empty means studio.db (SQLite) in OUTPUT_FOLDER."
-    )
+        "", "SQLAlchemy URL",
+        "Songs, jobs and events; empty means studio.db (SQLite) in OUTPUT_FOLDER; "
+        "PostgreSQL: pip install 'psycopg[binary]'.",
+    )  # fmt: skip
     redis_url: str = _knob(
         "", "URL", "Queue and event fan-out over Redis, for several hosts; empty means SQLite on this host."
     )
@@ -51,8 +54,9 @@ class Config:
         choices=MUSICGEN_ENGINES,
     )  # fmt: skip
     async_mode: str = _knob(
-        "eventlet", "name", "Server of the web process: eventlet, gevent or threading.", choices=MODES
-    )
+        "eventlet", "name", "Server of the web process: eventlet, gevent (pip install gevent) or threading.",
+        choices=MODES,
+    )  # fmt: skip
     max_content_length: int = _knob(100 * MEBIBYTE, "bytes", "Largest upload that is accepted.", least=1)
     cors_origins: str = _knob("*", "origins", "Origins that may call from a browser, separated by commas.")
     log_format: str = _knob("text", "text/json", "Log lines for people or for machines.", choices=("text", "json"))
@@ -104,6 +108,22 @@ class Config:
     def environment(self) -> dict[str, str]:
         """The settings as environment variables, to hand to a child process."""
         return {k.name.upper(): _text(getattr(self, k.name)) for k in fields(self)}
+
+    def make_folders(self) -> None:
+        """Make the folders of uploads and results where they are not there yet.
+
+        Raises
+        ------
+        InvalidInput
+            When nothing can be written there; names the variable.
+        """
+        for name in ("upload_folder", "output_folder"):
+            folder: Path = getattr(self, name)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as error:
+                raise InvalidInput(f"{name.upper()}={str(folder)!r}: cannot write there: {error.strerror}.") from error
 
     @property
     def database(self) -> str:

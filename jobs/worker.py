@@ -280,6 +280,7 @@ def main() -> int:
     configure_logging(config.log_format, config.log_level)
     worker_id = options.id or new_worker_id()
     try:
+        config.make_folders()
         worker = Worker(config, options.queue, worker_id, options.device_index)
         for name in ("SIGTERM", "SIGINT"):
             # A handler may only set flags: the model that it interrupts may hold any lock.
@@ -287,6 +288,9 @@ def main() -> int:
         if options.supervised:
             threading.Thread(target=_watch_parent, args=(worker,), daemon=True).start()
         worker.run()
+    except InvalidInput as error:
+        log.critical("%s", error.message)
+        return 1
     except Exception:
         log.exception("worker %s ends", worker_id)
         return 1

@@ -7,8 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from errors import InvalidInput
 
 BUSY_SECONDS = 10  # how long SQLite waits for another writer
+PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # of drivers
 METADATA = MetaData()
 
 
@@ -22,11 +26,12 @@ class Database:
 
     Raises
     ------
-    sqlalchemy.exc.ArgumentError
-        When the URL does not parse.
+    InvalidInput
+        When the URL does not parse, or the package that speaks to such a database is not installed: names it.
     """
 
     def __init__(self, url: str) -> None:
+        self._shown = _check(url)
         self.sqlite_file = _sqlite_file(url)
         if self.sqlite_file:
             self.sqlite_file.parent.mkdir(parents=True, exist_ok=True)
@@ -37,8 +42,17 @@ class Database:
             self.engine = create_engine(url, pool_pre_ping=True)
 
     def create_tables(self) -> None:
-        """Make the tables that are not there yet."""
-        METADATA.create_all(self.engine)
+        """Make the tables that are not there yet.
+
+        Raises
+        ------
+        InvalidInput
+            When the database cannot be opened.
+        """
+        try:
+            METADATA.create_all(self.engine)
+        except DBAPIError as error:
+            raise InvalidInput(f"DATABASE_URL={self._shown!r}: that database cannot be used: {error.orig}") from error
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -55,6 +69,21 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def _check(url: str) -> str:
+    """Raise InvalidInput when nothing here can speak to such a database; the URL without its password."""
+    shown = url
+    try:
+        parsed = make_url(url)
+        shown = parsed.render_as_string(hide_password=True)
+        parsed.get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        package = PACKAGES.get(error.name or "", error.name)
+        raise InvalidInput(f"DATABASE_URL={shown!r} needs the package {package}: pip install '{package}'.") from error
+    except (ArgumentError, ValueError) as error:
+        raise InvalidInput(f"DATABASE_URL={shown!r} is not a database's URL that SQLAlchemy knows.") from error
+    return shown
 
 
 def _sqlite_file(url: str) -> Path | None:
@@ -79,4 +108,3 @@ def _begin_sqlite(connection: Connection) -> None:
     """Take the write lock at once: a reader that turns writer midway could not wait for it."""
     if not connection.get_execution_options().get("read_only"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-

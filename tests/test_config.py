@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+import app as web
 import config
 from config import Config
 from errors import InvalidInput
+from tests.serving import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS_RELY_ON = {
@@ -83,6 +85,46 @@ def test_the_service_says_what_is_wrong_and_ends(command: list[str]) -> None:
     assert ran.returncode == 1
     assert ran.stderr.startswith("PORT='http' ")
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("command", [["app.py"], ["-m", "jobs.worker", "--queue", "cpu"]])
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("DATABASE_URL", "studio.db", "is not a database's URL that SQLAlchemy knows"),
+    ("DATABASE_URL", "nosql://me:secret@h/d", "is not a database's URL that SQLAlchemy knows"),
+    ("DATABASE_URL", "postgresql+psycopg2://me:secret@h/d", "needs the package psycopg2-binary"),
+    ("DATABASE_URL", "postgresql://me:secret@h/d", "needs the package psycopg"),
+    ("DATABASE_URL", "sqlite:///{a_file}", "cannot be used: file is not a database"),
+    ("OUTPUT_FOLDER", "{a_file}/outputs", "cannot write there: "),
+    ("UPLOAD_FOLDER", "{a_file}/uploads", "cannot write there: "),
+])  # fmt: skip
+def test_a_setting_that_cannot_be_used_is_said_in_one_line(
+    command: list[str], name: str, value: str, words: str, tmp_path: Path
+) -> None:
+    a_file = tmp_path / "file"
+    a_file.write_bytes(b"not a database" * 100)
+    folders = {"UPLOAD_FOLDER": str(tmp_path / "uploads"), "OUTPUT_FOLDER": str(tmp_path / "outputs")}
+    environment = os.environ | folders | {name: value.format(a_file=a_file), "PORT": str(free_port())}
+    ran = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True,
+                         timeout=60, check=False)  # fmt: skip
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert name in line
+    assert words in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("mode", ["gevent", "eventlet"])
+def test_a_server_that_is_not_installed_is_named(mode: str, tmp_path: Path) -> None:
+    (tmp_path / f"{mode}.py").write_text(f"raise ModuleNotFoundError('No module named {mode}', name='{mode}')")
+    environment = os.environ | {"ASYNC_MODE": mode, "PYTHONPATH": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True,
+                         timeout=60, check=False)  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (1, f"ASYNC_MODE='{mode}' needs the package {mode}: pip install {mode}.\n")
+
+
+@pytest.mark.parametrize(("host", "address"), [("::1", "http://[::1]:5000"), ("127.0.0.1", "http://127.0.0.1:5000")])
+def test_the_address_that_is_shown_can_be_opened(host: str, address: str) -> None:
+    assert web._address(Config(host=host)) == address
 
 
 def test_the_file_env_is_read_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
