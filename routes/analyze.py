@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from errors import StudioError
 from jobs.store import Job
 from models import spec
-from routes.context import studio
+from routes.context import SongPath, studio
 from routes.errors import COMMON, ErrorAnswer
-from routes.process import RESPONSES, FilePath, body_class, finish_model, start_model
+from routes.process import RESPONSES, body_class, finish_model, start_model
 
 TAG = Tag(name="analyze", description="Key, tempo, harmony")
 bp = APIBlueprint("analyze", __name__, abp_responses=COMMON, abp_tags=[TAG])
@@ -55,7 +55,7 @@ class BatchAnswer(BaseModel):
 
 
 @bp.post("/analyze/chroma/<file_id>", responses={**RESPONSES, 200: ChromaAnswer})
-def chroma(path: FilePath, body: ChromaBody) -> Response:  # type: ignore[valid-type]
+def chroma(path: SongPath, body: ChromaBody) -> Response:  # type: ignore[valid-type]
     """Key, tempo and harmony of one song."""
     job, _ = finish_model("pitch_analysis", path.file_id, body.model_dump())  # type: ignore[attr-defined]
     result = job.result or {}

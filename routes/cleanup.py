@@ -4,9 +4,8 @@ from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel
 
-from routes.context import checked_id, studio
+from routes.context import SongPath, checked_id, studio
 from routes.errors import COMMON, ErrorAnswer
-from routes.status import SongPath
 
 TAG = Tag(name="cleanup", description="Remove songs")
 bp = APIBlueprint("cleanup", __name__, abp_responses=COMMON, abp_tags=[TAG])

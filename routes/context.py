@@ -1,17 +1,25 @@
 """What views work with, put together once by create_app()."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from flask import current_app, request
+from pydantic import BaseModel, Field
 
 from errors import NotFound
 from jobs.service import JobService
 from jobs.store import JobStore
 from storage.files import Files
 from storage.songs import Song, Songs, is_file_id
+
+
+class SongPath(BaseModel):
+    """The song."""
+
+    file_id: str = Field(json_schema_extra={"format": "uuid"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,10 @@ class Studio:
     @property
     def files(self) -> Files:
         return self.jobs.files
+
+    def alive_workers(self) -> list[Any]:
+        """Workers that gave a sign of life within `silence_seconds`."""
+        return self.store.workers(alive_since=time.time() - self.silence_seconds)
 
 
 def studio() -> Studio:

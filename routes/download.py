@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 import models
 from errors import NotFound
 from jobs.store import COMPLETED
-from routes.context import checked_id, known_song, studio
+from routes.context import SongPath, checked_id, known_song, studio
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="download", description="Get files")
@@ -23,12 +23,6 @@ bp = APIBlueprint("download", __name__, abp_responses=COMMON, abp_tags=[TAG])
 FILE: dict[str, Any] = {"description": "The file", "content": {"application/octet-stream": {}}}
 PART: dict[str, Any] = {"description": "The part that Range asked for", "content": {"application/octet-stream": {}}}
 RESPONSES: ResponseDict = {200: FILE, 206: PART, 304: None, 404: ErrorAnswer, 416: ErrorAnswer}
-
-
-class SongPath(BaseModel):
-    """The song."""
-
-    file_id: str = Field(json_schema_extra={"format": "uuid"})
 
 
 class TrackPath(SongPath):

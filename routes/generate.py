@@ -10,13 +10,12 @@ from pydantic import BaseModel
 from errors import NotFound
 from jobs.song_status import files, song_status
 from models import spec
-from routes.context import checked_id, studio, wants_async
+from routes.context import SongPath, checked_id, studio, wants_async
 from routes.errors import COMMON, ErrorAnswer
 from routes.process import (
     RESPONSES,
     AsyncQuery,
     FileAnswer,
-    FilePath,
     body_class,
     job_answer,
     queued_answer,
@@ -54,7 +53,7 @@ def text_to_music(query: AsyncQuery, body: GenerateBody) -> Response | tuple[Res
 
 
 @bp.get("/generate/text-to-music/<file_id>", responses={200: GeneratedAnswer, 404: ErrorAnswer})
-def generated(path: FilePath) -> Response:
+def generated(path: SongPath) -> Response:
     """What was generated under an id, or is about to be."""
     jobs = studio().store.find(file_id=checked_id(path.file_id), model=MODEL)
     if not jobs:

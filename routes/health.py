@@ -1,6 +1,5 @@
 """Is the service there, and what does it run on."""
 
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,17 +48,12 @@ class OkAnswer(BaseModel):
     status: str
 
 
-def _workers() -> list[Any]:
-    """Workers that are alive."""
-    return studio().store.workers(alive_since=time.time() - studio().silence_seconds)
-
-
 @bp.get("/health", responses={200: HealthAnswer})
 @bp.get("/health/health", responses={200: HealthAnswer})
 @bp.get("/health/status", responses={200: HealthAnswer})
 def health() -> Response:
     """The service's state in one look."""
-    workers = _workers()
+    workers = studio().alive_workers()
     devices = [w.info.get("device") for w in workers if w.queue == "gpu"]
     answer = HealthAnswer(
         status="healthy", message="The service is running.", available_models=list(models.REGISTRY),
@@ -87,7 +81,7 @@ def ready() -> Response:
     """Work sent now would be done: a worker of every queue is alive and fit, and the service is not about to end."""
     if studio().draining():
         raise ModelUnavailable("The service is shutting down.")
-    workers = _workers()
+    workers = studio().alive_workers()
     missing = {"gpu", "cpu"} - {worker.queue for worker in workers if "trouble" not in worker.info}
     for worker in workers:
         if worker.queue in missing:
@@ -100,7 +94,8 @@ def ready() -> Response:
 @bp.get("/gpu-status", responses={200: GpuAnswer})
 def gpu_status() -> Response:
     """GPUs and torch, as the heavy workers saw them; this process never imports torch."""
-    seen: dict[str, Any] = next((w.info for w in _workers() if w.queue == "gpu" and "torch_version" in w.info), {})
+    heavy = [worker.info for worker in studio().alive_workers() if worker.queue == "gpu"]
+    seen: dict[str, Any] = next((info for info in heavy if "torch_version" in info), {})
     answer = GpuAnswer(
         available=bool(seen.get("cuda_available")), torch_installed=bool(seen.get("torch_installed")),
         torch_version=seen.get("torch_version"), cuda_available=bool(seen.get("cuda_available")),

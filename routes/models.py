@@ -1,6 +1,5 @@
 """Which models and variants there are, what each is for, and whether its weights are here."""
 
-import time
 from typing import Any
 
 from flask import Response, jsonify
@@ -59,7 +58,7 @@ class ModelPath(BaseModel):
 
 def _describe(spec: registry.ModelSpec) -> ModelAnswer:
     """One model's configuration, with the state of its weights."""
-    alive = studio().store.workers(alive_since=time.time() - studio().silence_seconds)
+    alive = studio().alive_workers()
     wrapper = spec.wrapper(studio().musicgen_engine)
     loaded = {tuple(key) for worker in alive for key in worker.info.get("loaded", ())}
     return ModelAnswer(

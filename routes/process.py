@@ -14,20 +14,14 @@ from jobs.inputs import STARTS_FROM_NOTHING
 from jobs.song_status import files, job_record, processing_seconds
 from jobs.store import Job
 from logs import request_id
-from routes.context import checked_id, known_song, studio, wants_async
+from routes.context import SongPath, checked_id, known_song, studio, wants_async
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="process", description="Run a model on a song")
 bp = APIBlueprint("process", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
 
-class FilePath(BaseModel):
-    """The song."""
-
-    file_id: str = Field(json_schema_extra={"format": "uuid"})
-
-
-class AnyModelPath(FilePath):
+class AnyModelPath(SongPath):
     """Model and song."""
 
     model_name: str
@@ -117,7 +111,7 @@ def _add_route(spec: models.ModelSpec) -> None:
     """`POST /process/<model>/<file_id>` with the model's own parameters."""
     body_type = body_class(spec)
 
-    def process(path: FilePath, query: AsyncQuery, body: BaseModel) -> Response | tuple[Response, int]:
+    def process(path: SongPath, query: AsyncQuery, body: BaseModel) -> Response | tuple[Response, int]:
         return run_model(spec.name, path.file_id, body.model_dump(), query.run_async)
 
     process.__annotations__["body"] = body_type
@@ -138,7 +132,7 @@ def unknown_model(path: AnyModelPath) -> Response:
 
 
 @bp.post("/separate/<file_id>", responses={**RESPONSES, 200: SeparateAnswer})
-def separate(path: FilePath, body: NoFields) -> Response:
+def separate(path: SongPath, body: NoFields) -> Response:
     """Separate with the default model and parameters; POST /process/demucs/<file_id> takes others."""
     job, _ = finish_model("demucs", path.file_id, {})
     return jsonify(file_id=job.file_id, status=job.status, tracks=(job.result or {})["tracks"],

@@ -11,10 +11,9 @@ from jobs.song_status import files, overall, tracks
 from jobs.store import COMPLETED, Job
 from routes import download
 from routes.cleanup import CleanupAnswer, remove
-from routes.context import studio
+from routes.context import SongPath, studio
 from routes.errors import COMMON, ErrorAnswer
 from routes.jobs import MAX_OFFSET
-from routes.status import SongPath
 from storage.songs import Song
 
 TAG = Tag(name="songs", description="The library")

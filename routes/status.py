@@ -4,21 +4,15 @@ from typing import Any
 
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from errors import NotFound
 from jobs.song_status import song_status
-from routes.context import checked_id, studio
+from routes.context import SongPath, checked_id, studio
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="status", description="What has become of a song")
 bp = APIBlueprint("status", __name__, abp_responses=COMMON, abp_tags=[TAG])
-
-
-class SongPath(BaseModel):
-    """The song."""
-
-    file_id: str = Field(json_schema_extra={"format": "uuid"})
 
 
 class StatusAnswer(BaseModel):
