@@ -1,4 +1,4 @@
-"""Originals, results and whole archives; a browser can seek in them and need not fetch twice."""
+"""Originals and results, in which a browser can seek and which it need not fetch twice; and archives, sent whole."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -64,7 +64,10 @@ def download_track(path: TrackPath, query: JobQuery) -> Response:
 
 @bp.get("/download/<file_id>", responses=RESPONSES)
 def download_song(path: SongPath, query: ArchiveQuery) -> Response:
-    """The original, inline; or everything that was made of it."""
+    """The original, inline; or everything that was made of it.
+
+    The original honours Range and If-None-Match; an archive, which is made while it is sent, always comes whole.
+    """
     if query.archive:
         return _archive(checked_id(path.file_id))
     song = known_song(path.file_id)

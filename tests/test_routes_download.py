@@ -1,4 +1,4 @@
-"""Downloads: right bytes and names; browsers can seek and need not fetch twice; archives open."""
+"""Downloads: right bytes and names; browsers can seek in files and need not fetch twice; archives open."""
 
 import io
 import shutil
@@ -210,6 +210,16 @@ def test_curl_saves_an_archive_as_a_zip(server: Server, finished: dict[str, Any]
     subprocess.run([curl, "-sSOJ", url], cwd=tmp_path, check=True)
     assert [path.name for path in tmp_path.iterdir()] == ["Dusk - River.zip"]
     assert zipfile.is_zipfile(tmp_path / "Dusk - River.zip")
+
+
+def test_an_archive_comes_whole_and_is_described_so(client: FlaskClient, file_id: str) -> None:
+    answer = client.get(f"/download/{file_id}?archive=zip", headers={"Range": "bytes=0-9"})
+    assert answer.status_code == 200
+    assert "Accept-Ranges" not in answer.headers
+    assert zipfile.is_zipfile(io.BytesIO(answer.data))
+    described = client.get("/openapi.json").json["paths"]["/download/{file_id}"]["get"]
+    assert "Range" in described["description"]
+    assert "always comes whole" in described["description"]
 
 
 def test_an_archive_of_nothing(client: FlaskClient, library: Library) -> None:
