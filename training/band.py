@@ -257,4 +257,4 @@ def _swung(beat: float, swing: float) -> float:
 
 def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
     """One of the choices."""
-    return choices[rng.integers(len(choices))]
+    return choices[int(rng.integers(len(choices)))]

@@ -43,7 +43,7 @@ def choose_form(rng: np.random.Generator, bars: int, *, sung: bool) -> tuple[Sec
     ----------
     rng : np.random.Generator
     bars : int
-        At least 5.
+        At least 6.
     sung : bool
         Whether there is singing; without, verses and choruses are instrumental.
 
@@ -61,7 +61,7 @@ def choose_form(rng: np.random.Generator, bars: int, *, sung: bool) -> tuple[Sec
         length = min(4 if kind == "instrumental" else usual, left // 4 * 4)
         kinds.append((kind if sung or kind not in SUNG else "instrumental", length))
         left, turn = left - length, turn + 1
-        if left % 4 and rng.random() < BREAK_CHANCE:
+        if left > 4 and rng.random() < BREAK_CHANCE:
             kinds.append(("break", 1))
             left -= 1
     kinds.append(("outro", left + 1))

@@ -80,5 +80,5 @@ def choose_progression(rng: np.random.Generator, key: Key) -> tuple[Chord, ...]:
     tuple of Chord
     """
     progressions: Sequence[tuple[int, ...]] = PROGRESSIONS[key.mode]
-    degrees = progressions[rng.integers(len(progressions))]
+    degrees = progressions[int(rng.integers(len(progressions)))]
     return tuple(key.chord(degree, leading=degree == FIFTH) for degree in degrees)

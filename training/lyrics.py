@@ -153,7 +153,7 @@ def vocabulary() -> tuple[str, ...]:
     """
     fixed = (re.sub(r"{\w+}", " ", clause) for clause in CLAUSES)
     texts = [*fixed, *SLOTS.values(), *CLOSINGS, *HOOKS]
-    return tuple(sorted({word for text in texts for word in text.replace("|", " ").split()}))
+    return tuple(sorted({word for text in texts for word in text.replace("|", " ").split()} | {"an"}))
 
 
 def _write_line(rng: np.random.Generator, closing: str) -> Line:
@@ -162,7 +162,7 @@ def _write_line(rng: np.random.Generator, closing: str) -> Line:
         return Line(tuple(HOOKS[rng.integers(len(HOOKS))].split()))
     while True:
         clause = re.sub(r"{(\w+)}", lambda slot: _pick(rng, SLOTS[slot[1]]), CLAUSES[rng.integers(len(CLAUSES))])
-        line = Line((*clause.split(), *closing.split()))
+        line = Line(tuple(re.sub(r"\ba (?=[aeiou])", "an ", f"{clause} {closing}").split()))
         if SHORTEST_LINE_SYLLABLES <= line.syllables <= LONGEST_LINE_SYLLABLES:
             return line
 

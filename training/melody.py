@@ -106,7 +106,7 @@ def _line_notes(
 
 def _lengths(rng: np.random.Generator, line: Line) -> list[float]:
     """How many beats each syllable of a line gets: a step each, the spare ones to last syllables of long words."""
-    weights = np.array([0.15 + len(word) * last for word, last in _each_syllable(line)])
+    weights = np.array([0.15 + max(0, len(word) - 3) * last for word, last in _each_syllable(line)])
     lengths = np.full(len(weights), STEP)
     lengths[-1] = min(LAST_BEATS, LINE_BEATS - STEP * len(lengths))
     spare = min(LINE_BEATS - lengths.sum(), 0.25 * len(lengths) + float(rng.integers(3)) / 2)

@@ -75,7 +75,7 @@ def play(notes: Sequence[Note], tempo_bpm: float, length: int, *, drum_kit: int 
         score, sound = Path(folder, "score.mid"), Path(folder, "sound.wav")
         score.write_bytes(midi(notes, tempo_bpm, drum_kit))
         settings = ["-R", "0", "-C", "0", "-r", str(SAMPLE_RATE), "-O", "float", "-o", "synth.dynamic-sample-loading=1"]
-        command = ["fluidsynth", "-ni", "-q", *settings, "-F", sound, _soundfont(), score]
+        command = ["fluidsynth", "-ni", "-q", *settings, "-F", str(sound), str(_soundfont()), str(score)]
         subprocess.run(command, check=True, capture_output=True)
         samples, _ = audio.read(sound)
     return np.pad(samples[:, :length], ((0, 0), (0, max(0, length - samples.shape[1]))))

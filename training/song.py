@@ -18,12 +18,11 @@ from training.band import arrange
 from training.form import BEATS_PER_BAR, Section, choose_form
 from training.genres import GENRES, Genre
 from training.harmony import Chord, Key, choose_key, choose_progression
-from training.lyrics import Line
-from training.melody import MelodyWord, write_melody
+from training.melody import write_melody
 from training.mixing import in_room, levelled, limiter_gain, panned
+from training.performance import Clock, TimedText, perform
 from training.score import SAMPLE_RATE, play
-from training.singing import SungNote, sing
-from training.voice import VOICES, Voice, speak
+from training.voice import VOICES
 
 STEMS = ("drums", "bass", "other", "vocals")
 LEVELS_DB = {"drums": -20.5, "bass": -21.0, "other": -22.0, "vocals": -17.0}  # before the limiter
@@ -36,19 +35,6 @@ LEAST_BARS = 6
 SUNG_CHANCE, DRUMMED_CHANCE, LATE_START_CHANCE = 0.94, 0.93, 0.25
 RING_SECONDS = 2.0  # after the last bar
 FADE_SECONDS = 0.8
-LEAD_SECONDS = 0.09  # at most, that a word's consonants come before the beat
-TIMING_SECONDS = 0.012  # a singer's freedom
-BREATH_SECONDS = 0.02  # between words
-SHORTEST_WORD_SECONDS = 0.09
-
-
-@dataclass(frozen=True)
-class TimedText:
-    """A word or a line and when its sound begins and ends, in seconds from the song's start."""
-
-    text: str
-    start_seconds: float
-    end_seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,18 +69,6 @@ class Song:
     def duration_seconds(self) -> float:
         """Its length."""
         return self.stems[STEMS[0]].shape[1] / SAMPLE_RATE
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Beats as samples: where beat 0 falls, and how many samples a beat has."""
-
-    start: int
-    beat: float
-
-    def sample(self, beat: float) -> int:
-        """The sample where a beat falls."""
-        return self.start + round(beat * self.beat)
 
 
 def make_song(seed: int, seconds: float | None = None) -> Song:
@@ -138,7 +112,7 @@ def make_song(seed: int, seconds: float | None = None) -> Song:
     chords = _chords_of_bars(key, form, progressions)
     voice = VOICES[rng.integers(len(VOICES))]
     melody, texts = write_melody(rng, key, voice.lowest, form, chords)
-    vocals, words, lines = _perform(rng, voice, melody, texts, clock, length)
+    vocals, words, lines = perform(rng, voice, melody, texts, clock, length)
 
     parts = arrange(rng, genre, key, form, chords, drums=drummed)
     late_silence = ((0, 0), (clock.start, 0))
@@ -163,54 +137,6 @@ def _chords_of_bars(key: Key, form: Sequence[Section], progressions: dict[str, t
     return [*chords[:-1], key.chord(0)]
 
 
-def _perform(
-    rng: np.random.Generator,
-    voice: Voice,
-    melody: Sequence[MelodyWord],
-    texts: Sequence[Line],
-    clock: Clock,
-    length: int,
-) -> tuple[np.ndarray, tuple[TimedText, ...], tuple[TimedText, ...]]:
-    """Sing a melody: mono samples (length,), the words and the lines as they came out."""
-    vocals = np.zeros(length)
-    spans = _spans(rng, voice, melody, clock)
-    for word, (start, end) in zip(melody, spans, strict=True):
-        onsets = [start, *(clock.sample(note.beat) for note in word.syllables[1:]), end]
-        notes = [
-            SungNote(note.pitch, until - at)
-            for note, at, until in zip(word.syllables, onsets[:-1], onsets[1:], strict=True)
-        ]
-        vocals[start:end] += sing(speak(voice, word.text), notes) * rng.uniform(0.85, 1.15)
-    words = tuple(
-        TimedText(word.text, start / SAMPLE_RATE, end / SAMPLE_RATE)
-        for word, (start, end) in zip(melody, spans, strict=True)
-    )
-    lines = []
-    for number, text in enumerate(texts):
-        sung = [timed for timed, word in zip(words, melody, strict=True) if word.line == number]
-        lines.append(TimedText(str(text), sung[0].start_seconds, sung[-1].end_seconds))
-    return vocals, words, tuple(lines)
-
-
-def _spans(rng: np.random.Generator, voice: Voice, melody: Sequence[MelodyWord], clock: Clock) -> list[tuple[int, int]]:
-    """First and last sample of every word: its vowel on the beat, its end before the next begins."""
-    starts = []
-    for word in melody:
-        lead = min(speak(voice, word.text).vowel_start, round(LEAD_SECONDS * SAMPLE_RATE))
-        freedom = round(float(rng.uniform(-TIMING_SECONDS, TIMING_SECONDS)) * SAMPLE_RATE)
-        starts.append(clock.sample(word.syllables[0].beat) - lead + freedom)
-    breath = round(BREATH_SECONDS * SAMPLE_RATE)
-    shortest = round(SHORTEST_WORD_SECONDS * SAMPLE_RATE)
-    spans = []
-    for number, (word, start) in enumerate(zip(melody, starts, strict=True)):
-        last = word.syllables[-1]
-        end = clock.sample(last.beat + last.beats) - breath
-        following = starts[number + 1] if number + 1 < len(starts) else end
-        earliest = clock.sample(last.beat) + shortest // 2 if len(word.syllables) > 1 else start + shortest
-        spans.append((start, max(min(end, following), earliest)))
-    return spans
-
-
 def _mix(rng: np.random.Generator, band: dict[str, np.ndarray], vocals: np.ndarray) -> dict[str, np.ndarray]:
     """The stems at their levels in the mixture, which stays under CEILING, faded at the end."""
     voice = panned(vocals, float(rng.uniform(-0.15, 0.15)))
@@ -219,7 +145,7 @@ def _mix(rng: np.random.Generator, band: dict[str, np.ndarray], vocals: np.ndarr
     stems = band | {"other": in_room(rng, band["other"], **hall), "vocals": voice}
     spread = dict(zip(STEMS, rng.uniform(-LEVEL_SPREAD_DB, LEVEL_SPREAD_DB, len(STEMS)), strict=True))
     stems = {name: levelled(stems[name], LEVELS_DB[name] + spread[name]) for name in STEMS}
-    gain = limiter_gain(sum(stems.values()), CEILING) * 10 ** (-rng.uniform(0, TURNED_DOWN_DB) / 20)
+    gain = limiter_gain(np.sum(list(stems.values()), axis=0), CEILING) * 10 ** (-rng.uniform(0, TURNED_DOWN_DB) / 20)
     fade = round(FADE_SECONDS * SAMPLE_RATE)
     gain[-fade:] *= np.linspace(1, 0, fade)
     return {name: (samples * gain).astype(np.float32) for name, samples in stems.items()}
@@ -276,8 +202,8 @@ def write_song(song: Song, folder: Path) -> None:
             writer.write(song.stems[name])
     with audio.Writer(folder / "mixture.mp3", SAMPLE_RATE, 2, bitrate_kbps=192) as writer:
         writer.write(song.mixture)
-    (folder / "lyrics.txt").write_text(lyrics(song))
-    (folder / "words.json").write_text(truth(song))
+    (folder / "lyrics.txt").write_text(lyrics(song), encoding="utf-8")
+    (folder / "words.json").write_text(truth(song), encoding="utf-8")
 
 
 def main() -> None:
