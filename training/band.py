@@ -10,7 +10,7 @@ import numpy as np
 
 from training.form import BEATS_PER_BAR, Section
 from training.genres import CRASH, EIGHTHS, KICK, SNARE, TOMS, Genre, Groove
-from training.harmony import Chord, Key
+from training.harmony import Chord, Key, nearest_chord_tone
 from training.score import DRUMS, Note
 
 LOWEST_BASS, LOWEST_CHORD, LOWEST_LEAD, HIGHEST_LEAD = 29, 53, 67, 84  # MIDI pitches
@@ -222,26 +222,6 @@ def _play_lead(
                     place = nearest_chord_tone(scale, place, chords[bar])
                 at = bar * BEATS_PER_BAR + _swung(beat, genre.swing)
                 yield Note(at, beats, scale[place], int(rng.integers(78, 100)), program)
-
-
-def nearest_chord_tone(scale: Sequence[int], place: int, chord: Chord) -> int:
-    """Find the note of a chord that is nearest in a scale.
-
-    Parameters
-    ----------
-    scale : sequence of int
-        MIDI pitches, ascending.
-    place : int
-        Index into it.
-    chord : Chord
-
-    Returns
-    -------
-    int
-        Index of a chord tone; `place` itself where the scale has none.
-    """
-    tones = [n for n, pitch in enumerate(scale) if pitch % 12 in chord.pitch_classes]
-    return min(tones, key=lambda n: abs(n - place), default=place)
 
 
 def _hit(rng: np.random.Generator, bar: int, beat: float, sound: int, velocity: int) -> Note:

@@ -82,3 +82,23 @@ def choose_progression(rng: np.random.Generator, key: Key) -> tuple[Chord, ...]:
     progressions: Sequence[tuple[int, ...]] = PROGRESSIONS[key.mode]
     degrees = progressions[int(rng.integers(len(progressions)))]
     return tuple(key.chord(degree, leading=degree == FIFTH) for degree in degrees)
+
+
+def nearest_chord_tone(scale: Sequence[int], place: int, chord: Chord) -> int:
+    """Find the note of a chord that is nearest in a scale.
+
+    Parameters
+    ----------
+    scale : sequence of int
+        MIDI pitches, ascending.
+    place : int
+        Index into it.
+    chord : Chord
+
+    Returns
+    -------
+    int
+        Index of a chord tone; `place` itself where the scale has none.
+    """
+    tones = [n for n, pitch in enumerate(scale) if pitch % 12 in chord.pitch_classes]
+    return min(tones, key=lambda n: abs(n - place), default=place)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.band import nearest_chord_tone
 from training.form import BARS_PER_LINE, BEATS_PER_BAR, SUNG, Section
-from training.harmony import Chord, Key
+from training.harmony import Chord, Key, nearest_chord_tone
 from training.lyrics import Line, syllables, write_lines
 
 RANGE_SEMITONES = 15
