@@ -20,7 +20,7 @@ SWEEP_SECONDS = 2.0
 BIRTH_SECONDS = 60.0  # a worker may take so long before its first sign of life
 YOUNG_SECONDS = 5.0  # a worker that dies so soon is started again ever more slowly
 MAX_PAUSE_SECONDS = 30.0
-HOPELESS_SECONDS = 4.0  # a pause so long: four workers in a row died young
+HOPELESS_STARTS = 4  # so many workers in a row ended before their first sign of life
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class Child:
     start_after: float = 0.0
     pause_seconds: float = 0.0
     starts: int = 0
+    stillborn: int = 0  # in a row, before their first sign of life
 
 
 class Supervisor:
@@ -73,8 +74,8 @@ class Supervisor:
         return sum(max(child.starts - 1, 0) for child in self._children)
 
     def expects(self, queue: str) -> bool:
-        """Whether a worker of that queue runs or will soon; no more once several died as soon as they began."""
-        return any(child.queue == queue and child.pause_seconds < HOPELESS_SECONDS for child in self._children)
+        """Whether a worker of that queue runs or will soon; no more once several could not even begin."""
+        return any(child.queue == queue and child.stillborn < HOPELESS_STARTS for child in self._children)
 
     def _run(self) -> None:
         """Watch until drained."""
@@ -131,6 +132,8 @@ class Supervisor:
         reason = describe_exit(status)
         log.error("worker %s ended: %s", child.id, reason)
         _close_input(child)
+        lived = any(worker.id == child.id for worker in self._store.workers())
+        child.stillborn = 0 if lived else child.stillborn + 1
         self._sweeper.release(child.id, reason)
         young = time.monotonic() - child.started_at < YOUNG_SECONDS
         child.pause_seconds = min(max(2 * child.pause_seconds, 0.5), MAX_PAUSE_SECONDS) if young else 0.0

@@ -1,9 +1,19 @@
 """The parent of the workers: it and they mean the same by the same words."""
 
 import os
+import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
-from tests.serving import Server
+import pytest
+
+from config import Config
+from jobs.queue import Queue
+from jobs.store import JobStore
+from jobs.supervisor import Supervisor
+from jobs.sweeper import Sweeper
+from tests.serving import Server, wait_until
 
 
 def test_relative_places_are_the_same_to_workers_wherever_it_is_started(
@@ -25,3 +35,17 @@ def test_relative_places_are_the_same_to_workers_wherever_it_is_started(
     assert (folder / "rel.db").exists()
     assert (folder / "out" / file_id).is_dir()
     assert server.stop() == 0
+
+
+@pytest.mark.skipif(shutil.which("false") is None, reason="needs a program that fails at once")
+def test_workers_that_cannot_even_begin_are_no_longer_expected(
+    config: Config, store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    sweeper = Sweeper(store, Queue("", tmp_path / "queue.db"), silence_seconds=5, max_attempts=3)
+    supervisor = Supervisor(replace(config, start_workers=True), store, sweeper)
+    assert supervisor.expects("gpu")
+    supervisor.start()
+    wait_until(lambda: not supervisor.expects("gpu"), 20)
+    supervisor.drain()
+    assert supervisor.stopped.wait(20)
