@@ -11,6 +11,11 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # Numba, which times Whisper's words, resets torch's threads to its own
 
+# What Numba compiles is kept for the next run, apart for each process that may compile at the same time.
+os.environ["NUMBA_CACHE_DIR"] = str(
+    Path(__file__).parent.parent / ".pytest_cache" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+)
+
 import numpy as np
 import pytest
 from filelock import FileLock

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+import jobs.worker as worker_module
 from config import Config
 from errors import ModelUnavailable
 from jobs.worker import Worker
@@ -108,3 +109,16 @@ def test_what_is_logged_of_a_jobs_end_carries_its_request(tmp_path: Path, weight
     for end in ("killed by signal 9", "did not stop"):
         assert any(end in line["message"] for line in about), end
     assert {line["request_id"] for line in about} == {"mine"}
+
+
+@pytest.mark.parametrize(("given", "kept"), [("", "outputs/.numba"), ("mine", "mine")])
+def test_no_two_workers_compile_into_one_folder(
+    given: str, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    for place in ("gpu0", "gpu1", "cpu0"):
+        monkeypatch.setenv("NUMBA_CACHE_DIR", given)
+        worker_module._keep_compiled_apart(Path("outputs"), place)
+        folders.append(os.environ["NUMBA_CACHE_DIR"])
+    assert folders == [str(tmp_path / kept / place) for place in ("gpu0", "gpu1", "cpu0")]
