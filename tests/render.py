@@ -1,9 +1,7 @@
-"""Test music with known truth: MIDI written here, played by fluidsynth, words spoken by espeak-ng."""
+"""Test music with known truth: notes played by fluidsynth, words spoken by espeak-ng."""
 
 import io
-import struct
 import subprocess
-import tempfile
 import wave
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,15 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from models import audio
+from training import score
 
-RATE = 44100
-TICKS_PER_SECOND = 960  # 480 per quarter note at MIDI's default 120 bpm
-SOUNDFONTS = (
-    Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),  # Debian
-    Path("/usr/share/soundfonts/FluidR3_GM.sf2"),  # Fedora, Arch
-    Path("/opt/homebrew/share/soundfonts/FluidR3_GM.sf2"),
-)
-PIANO, ORGAN, GUITAR, BASS, STRINGS, DRUMS = 0, 19, 25, 33, 48, -1
+RATE = score.SAMPLE_RATE
+TEMPO_BPM = 120.0  # of the score; notes are given in seconds
+PIANO, ORGAN, GUITAR, BASS, STRINGS, DRUMS = 0, 19, 25, 33, 48, score.DRUMS
 KICK, SNARE, HIHAT, CLICK = 36, 38, 42, 37
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 TRIADS = {"major": (0, 4, 7), "minor": (0, 3, 7), "diminished": (0, 3, 6)}
@@ -194,17 +188,12 @@ def voicing(root: int, quality: str) -> list[int]:
 
 def play(notes: Sequence[Note], seconds: float) -> np.ndarray:
     """Notes as fluidsynth plays them: (2, seconds × RATE), peak at 0.7."""
-    soundfont = next((font for font in SOUNDFONTS if font.exists()), None)
-    if soundfont is None:
-        raise FileNotFoundError("the FluidR3_GM sound font; on Debian: apt-get install fluidsynth fluid-soundfont-gm")
-    with tempfile.TemporaryDirectory() as folder:
-        score, sound = Path(folder, "a.mid"), Path(folder, "a.wav")
-        score.write_bytes(midi(notes))
-        command = ["fluidsynth", "-ni", "-q", "-R", "0", "-C", "0", "-r", str(RATE), "-F", sound, soundfont, score]
-        subprocess.run(command, check=True, capture_output=True)
-        samples, _ = audio.read(sound)
-    length = round(seconds * RATE)
-    samples = np.pad(samples[:, :length], ((0, 0), (0, max(0, length - samples.shape[1]))))
+    beat = 60 / TEMPO_BPM
+    in_beats = [
+        score.Note(note.start_seconds / beat, note.duration_seconds / beat, note.pitch, note.velocity, note.program)
+        for note in notes
+    ]
+    samples = score.play(in_beats, TEMPO_BPM, round(seconds * RATE))
     return samples * (0.7 / max(1e-6, np.abs(samples).max()))
 
 
@@ -215,28 +204,6 @@ def save(path: Path, samples: np.ndarray) -> Path:
     return path
 
 
-def midi(notes: Sequence[Note]) -> bytes:
-    """Notes as a standard MIDI file, one channel for each program."""
-    programs = sorted({note.program for note in notes} - {DRUMS})
-    channels = {DRUMS: 9} | dict(zip(programs, (n for n in range(16) if n != 9), strict=False))
-    events = [(0.0, 0, bytes([0xC0 | channels[program], program])) for program in programs]
-    for note in notes:
-        channel = channels[note.program]
-        events.append((note.start_seconds, 2, bytes([0x90 | channel, note.pitch, note.velocity])))
-        events.append((note.start_seconds + note.duration_seconds, 1, bytes([0x80 | channel, note.pitch, 0])))
-    track, now = b"", 0
-    for seconds, _, message in sorted(events):  # at one instant: programs, ends, beginnings
-        tick = round(seconds * TICKS_PER_SECOND)
-        track += _length(tick - now) + message
-        now = tick
-    track += b"\x00\xff\x2f\x00"
-    header = b"MThd" + struct.pack(">IHHH", 6, 0, 1, TICKS_PER_SECOND // 2)
-    return header + b"MTrk" + struct.pack(">I", len(track)) + track
-
-
-def _length(value: int) -> bytes:
-    """MIDI's variable-length number."""
-    out = [value & 0x7F]
-    while value := value >> 7:
-        out.append(0x80 | value & 0x7F)
-    return bytes(reversed(out))
+def silence(path: Path, seconds: float) -> Path:
+    """A file without a sound."""
+    return save(path, np.zeros((2, round(seconds * RATE)), dtype=np.float32))

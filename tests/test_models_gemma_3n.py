@@ -84,7 +84,7 @@ def test_what_is_measured(song):
 
 
 def test_silence_has_no_loudness(tmp_path):
-    quiet = render.save(tmp_path / "quiet.wav", np.zeros((2, render.RATE), dtype="f4"))
+    quiet = render.silence(tmp_path / "quiet.wav", 1)
     assert features.integrated_loudness(quiet) == {"loudness_lufs": None, "dynamic_range_lu": None}
 
 

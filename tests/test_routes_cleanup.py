@@ -1,14 +1,13 @@
 """Removing a song takes everything of it away, also in mid-job."""
 
 import uuid
-import wave
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from tests import contract
+from tests import contract, render
 from tests.library import NOBODYS, Library
 from tests.serving import Server
 
@@ -71,11 +70,7 @@ def test_an_unknown_song(client: FlaskClient, library: Library, removal: str, fi
 
 def test_in_mid_job(server: Server, finished: dict[str, Any], tmp_path: Path) -> None:
     client = server.listen()
-    silence = tmp_path / "silence.wav"
-    with wave.open(str(silence), "wb") as file:
-        file.setparams((2, 2, 44100, 0, "NONE", ""))
-        file.writeframes(bytes(4 * 44100 * 60))
-    file_id = server.upload(silence)["file_id"]
+    file_id = server.upload(render.silence(tmp_path / "silence.wav", 60))["file_id"]
     job_id = server.post(f"/process/demucs/{file_id}?async=true", shifts=20).json()["job_id"]
     client.wait_for(file_id, "separation", 11)
     answer = server.delete(f"/cleanup/{file_id}")

@@ -1,7 +1,6 @@
 """Records of jobs: list, cancel, retry, and what contradicts their state."""
 
 import uuid
-import wave
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from flask.testing import FlaskClient
 
 from jobs import pipeline
 from jobs.store import Job
-from tests import contract
+from tests import contract, render
 from tests.library import NOBODYS, Library
 from tests.rows import story
 from tests.serving import Server
@@ -167,11 +166,7 @@ def test_no_job_runs_again_beside_an_equal_one(client: FlaskClient, library: Lib
 
 def test_a_running_job_stops_and_can_run_again(server: Server, tmp_path: Path) -> None:
     client = server.listen()
-    silence = tmp_path / "silence.wav"
-    with wave.open(str(silence), "wb") as file:
-        file.setparams((1, 2, 8000, 0, "NONE", ""))
-        file.writeframes(bytes(2 * 8000 * 30))
-    file_id = server.upload(silence)["file_id"]
+    file_id = server.upload(render.silence(tmp_path / "silence.wav", 30))["file_id"]
     job_id = server.post(f"/process/demucs/{file_id}?async=true", shifts=20, two_stems="vocals").json()["job_id"]
     client.wait_for(file_id, "separation", 11)
     assert server.post(f"/jobs/{job_id}/cancel").json()["cancel_requested"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models import audio, tags
 from training.score import SAMPLE_RATE
-from training.song import lyrics, make_song, truth
+from training.song import make_song, write_texts
 
 SEED = 203
 SECONDS = 26.0
@@ -31,8 +31,7 @@ def write_demo(folder: Path) -> None:
     with audio.Writer(folder / "song.mp3", SAMPLE_RATE, 2, bitrate_kbps=BITRATE_KBPS) as writer:
         writer.write(song.mixture)
     tags.write(folder / "song.mp3", title=TITLE, artist=ARTIST, language="en")
-    (folder / "lyrics.txt").write_text(lyrics(song), encoding="utf-8")
-    (folder / "words.json").write_text(truth(song), encoding="utf-8")
+    write_texts(song, folder)
 
 
 if __name__ == "__main__":

@@ -151,20 +151,6 @@ def _mix(rng: np.random.Generator, band: dict[str, np.ndarray], vocals: np.ndarr
     return {name: (samples * gain).astype(np.float32) for name, samples in stems.items()}
 
 
-def lyrics(song: Song) -> str:
-    """A song's lyrics as text, one line each.
-
-    Parameters
-    ----------
-    song : Song
-
-    Returns
-    -------
-    str
-    """
-    return "".join(f"{line.text}\n" for line in song.lines)
-
-
 def truth(song: Song) -> str:
     """What is known of a song, as JSON: words and lines with times in seconds, key, tempo, length.
 
@@ -202,7 +188,20 @@ def write_song(song: Song, folder: Path) -> None:
             writer.write(song.stems[name])
     with audio.Writer(folder / "mixture.mp3", SAMPLE_RATE, 2, bitrate_kbps=192) as writer:
         writer.write(song.mixture)
-    (folder / "lyrics.txt").write_text(lyrics(song), encoding="utf-8")
+    write_texts(song, folder)
+
+
+def write_texts(song: Song, folder: Path) -> None:
+    """Write what is sung, one line each, and what is known: lyrics.txt, words.json.
+
+    Parameters
+    ----------
+    song : Song
+    folder : Path
+        It must be there.
+    """
+    lyrics = "".join(f"{line.text}\n" for line in song.lines)
+    (folder / "lyrics.txt").write_text(lyrics, encoding="utf-8")
     (folder / "words.json").write_text(truth(song), encoding="utf-8")
 
 
