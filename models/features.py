@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models import Report, audio, keys, pitch_analysis
+from models.audio.opening import frames_of, opened
 
 if TYPE_CHECKING:
     import numpy as np
+    from av import AudioFrame
 
 SAMPLE_RATE = 22050  # Hz
 FRAME = 2048  # samples
@@ -66,18 +70,20 @@ def integrated_loudness(path: Path) -> dict[str, float | None]:
     """
     import av
 
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[0]
+    with opened(path) as (container, stream):
+        frames = frames_of(container, stream)
+        first = next(frames)
         graph = av.filter.Graph()
-        source = graph.add_abuffer(template=stream)
+        source = graph.add_abuffer(**_kind(first), time_base=Fraction(1, first.sample_rate))
         meter, sink = graph.add("ebur128", "metadata=1"), graph.add("abuffersink")
         source.link_to(meter)
         meter.link_to(sink)
         graph.configure()
         last: dict[str, str] = {}
-        for frame in container.decode(stream):
-            graph.push(frame)
-            last = _drain(graph) or last
+        for frame in chain([first], frames):
+            if _kind(frame) == _kind(first):  # where files were chained, the others are not measured
+                graph.push(frame)
+                last = _drain(graph) or last
     lufs = float(last.get("lavfi.r128.I", "-inf"))
     silent = lufs < -69  # the gate of R128 is at -70
     return {
@@ -109,6 +115,11 @@ def sections(chroma: np.ndarray, duration_seconds: float) -> list[float]:
     seconds = np.stack([part.mean(axis=1) for part in np.array_split(chroma, chroma.shape[1] // width, axis=1)], axis=1)
     starts = librosa.segment.agglomerative(seconds, min(count, seconds.shape[1]))
     return [round(float(start) * duration_seconds / seconds.shape[1], 1) for start in starts if start > 0]
+
+
+def _kind(frame: AudioFrame) -> dict[str, Any]:
+    """What a filter must know of the frames that it gets."""
+    return {"sample_rate": frame.sample_rate, "format": frame.format.name, "layout": frame.layout.name}
 
 
 def _drain(graph: Any) -> dict[str, str]:

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from errors import Cancelled, Conflict, ModelUnavailable
-from models import features, gemma_3n, prompts
+from models import audio, features, gemma_3n, prompts
 from models.gemma_3n import Inputs
 from models.rewording import reworded, word_error_rate
 from tests import render
@@ -86,6 +86,19 @@ def test_what_is_measured(song):
 def test_silence_has_no_loudness(tmp_path):
     quiet = render.silence(tmp_path / "quiet.wav", 1)
     assert features.integrated_loudness(quiet) == {"loudness_lufs": None, "dynamic_range_lu": None}
+
+
+def test_loudness_of_a_file_that_is_damaged_and_changes_its_rate(tmp_path):
+    tone = np.full((2, render.RATE * 4), 0.1, dtype="f4") * np.sin(np.arange(render.RATE * 4) * 0.1)
+    whole = render.save(tmp_path / "whole.mp3", tone)
+    raw = bytearray(whole.read_bytes())
+    raw[len(raw) // 2 : len(raw) // 2 + 3000] = bytes(range(250)) * 12
+    with audio.Writer(tmp_path / "other.mp3", 22050, 1) as writer:
+        writer.write(tone[:1])
+    damaged = tmp_path / "damaged.mp3"
+    damaged.write_bytes(raw + (tmp_path / "other.mp3").read_bytes())
+    expected = features.integrated_loudness(whole)["loudness_lufs"]
+    assert features.integrated_loudness(damaged)["loudness_lufs"] == pytest.approx(expected, abs=1)
 
 
 def test_words_need_a_transcription(text_model, song, tmp_path):
