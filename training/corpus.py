@@ -1,0 +1,118 @@
+"""Songs on disk for training: many of them, made once, read by crops.
+
+python -m training.corpus FOLDER SONGS [--first SEED]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.song import make_song, truth
+
+SHORTEST_SECONDS, LONGEST_SECONDS = 22.0, 60.0
+EVALUATION_SEEDS = range(9_000_000, 9_000_030)  # of the songs that models are judged by; no training ever uses them
+FULL_SCALE = 32767.0
+
+
+@dataclass(frozen=True)
+class CorpusSong:
+    """A song of a corpus.
+
+    Attributes
+    ----------
+    seed : int
+    stems : np.ndarray [shape=(4, 2, samples), dtype=int16]
+        In the order of training.song.STEMS, at training.score.SAMPLE_RATE; read from disk where it is touched.
+    truth : dict
+        What training.song.truth says of it.
+    """
+
+    seed: int
+    stems: np.ndarray
+    truth: dict[str, Any]
+
+
+def write_corpus(folder: Path, seeds: Sequence[int], processes: int | None = None) -> None:
+    """Make songs, those that are not there yet.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets <seed>.npy and <seed>.json for each song.
+    seeds : sequence of int
+    processes : int, optional
+        How many work at once; one for each core if not given.
+
+    Raises
+    ------
+    ValueError
+        When a seed belongs to the evaluation.
+    """
+    kept = sorted(set(seeds) & set(EVALUATION_SEEDS))
+    if kept:
+        raise ValueError(f"seeds {kept} are kept for evaluation")
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [seed for seed in seeds if not _stems_file(folder, seed).exists()]
+    with multiprocessing.get_context("spawn").Pool(processes or os.cpu_count()) as pool:
+        for done, _ in enumerate(pool.imap_unordered(partial(_write, folder), missing), 1):
+            if done % 50 == 0 or done == len(missing):
+                print(f"{done} of {len(missing)} songs made", flush=True)
+
+
+def read_corpus(folder: Path) -> list[CorpusSong]:
+    """Open the songs of a corpus, in the order of their seeds.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of CorpusSong
+    """
+    return [
+        CorpusSong(int(path.stem), np.load(path, mmap_mode="r"), json.loads(path.with_suffix(".json").read_text()))
+        for path in sorted(folder.glob("*.npy"), key=lambda path: int(path.stem))
+    ]
+
+
+def _write(folder: Path, seed: int) -> None:
+    """Make one song; its samples come last, so that who finds them finds all of it."""
+    length = np.random.default_rng([seed, 1]).random()
+    song = make_song(seed, SHORTEST_SECONDS * (LONGEST_SECONDS / SHORTEST_SECONDS) ** float(length))
+    samples = np.stack(list(song.stems.values()))
+    target = _stems_file(folder, seed)
+    target.with_suffix(".json").write_text(truth(song))
+    partial_file = target.with_suffix(".part")
+    with partial_file.open("wb") as file:
+        np.save(file, np.round(samples.clip(-1, 1) * FULL_SCALE).astype(np.int16))
+    partial_file.replace(target)
+
+
+def _stems_file(folder: Path, seed: int) -> Path:
+    """Where a song's stems are."""
+    return folder / f"{seed}.npy"
+
+
+def main() -> None:
+    """Make the corpus that the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m training.corpus", description="Make songs for training.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("songs", type=int)
+    parser.add_argument("--first", type=int, default=0, help="the first song's seed")
+    arguments = parser.parse_args()
+    write_corpus(arguments.folder, range(arguments.first, arguments.first + arguments.songs))
+
+
+if __name__ == "__main__":
+    main()
