@@ -4,7 +4,11 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from errors import ModelUnavailable
+from models.memory import is_out_of_memory
 
 LARGEST_HEADER_BYTES = 100 * 1024 * 1024  # of a safetensors file, as its library has it
 ZIP_MAGIC = b"PK\x03\x04"
@@ -73,6 +77,30 @@ def sha256(path: Path) -> str:
     """A file's SHA-256 in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def loading(complaint: str) -> Iterator[None]:
+    """Let whatever a library raises on weights that it cannot load be a ModelUnavailable.
+
+    Parameters
+    ----------
+    complaint : str
+        A clause like "The weights in DIR do not load"; the library's own words follow it.
+
+    Raises
+    ------
+    ModelUnavailable
+        For every exception but those that say that memory ran out.
+    """
+    try:
+        yield
+    except ModelUnavailable:
+        raise
+    except Exception as error:  # no such file, another model's sizes, a header that makes no sense: none is documented
+        if is_out_of_memory(error):
+            raise
+        raise ModelUnavailable(f"{complaint}: {error!r}.") from error
 
 
 def _named_by(folder: Path, kind: str) -> list[str]:

@@ -19,6 +19,7 @@ from errors import InvalidInput, ModelUnavailable, UnsupportedAudio
 from models import Report, audio, checkpoints
 from models.memory import is_out_of_memory
 from models.overlap import Source, separate
+from models.progress import share
 from models.stem_files import Block, StemFiles
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def run(model: Demucs, request: Request, audio_path: Path, out_dir: Path, report
     """
     mixes = _mixes(model, request)
     rate, channels = int(model.bag.samplerate), int(model.bag.audio_channels)
-    mean, deviation, length = _level(audio_path, rate, channels, _part(report, 0, MEASURED))
+    mean, deviation, length = _level(audio_path, rate, channels, share(report, 0, MEASURED))
     files = StemFiles(
         out_dir, list(mixes), rate, channels, suffix=f".{request.output_format}", bitrate_kbps=request.mp3_bitrate,
         sample_format=DEPTHS[request.bit_depth],
@@ -147,11 +148,11 @@ def run(model: Demucs, request: Request, audio_path: Path, out_dir: Path, report
         source = Source(((block - mean) / deviation for block in blocks), channels)
         parts = separate(
             list(model.bag.models), model.bag.weights, source, length, shifts=request.shifts, overlap=request.overlap,
-            seed=request.seed, device=model.device, report=_part(report, MEASURED, separated),
+            seed=request.seed, device=model.device, report=share(report, MEASURED, separated),
         )  # fmt: skip
         stems = _mixed((part * deviation + mean for part in parts), mixes)
         if request.clip_mode == "rescale":
-            files.write_rescaled(stems, length, _part(report, separated, 1))
+            files.write_rescaled(stems, length, share(report, separated, 1))
         else:
             files.write_clamped(stems)
     tracks = [name for name in mixes if name != INSTRUMENTAL]
@@ -164,15 +165,11 @@ def _load_bag(path: Path) -> Any:
     import yaml
     from demucs.apply import BagOfModels
 
-    try:
+    with checkpoints.loading(f"{path} does not load as a bag of demucs models"):
         bag = yaml.safe_load(path.read_text(encoding="utf-8"))
         files = checkpoints.parts(path)
         models = [_load_model(path.parent, signature, files[signature]) for signature in bag["models"]]
         return BagOfModels(models, bag.get("weights"), bag.get("segment"))
-    except Exception as error:  # no such file, no yaml, or not a bag's
-        if isinstance(error, ModelUnavailable) or is_out_of_memory(error):
-            raise
-        raise ModelUnavailable(f"{path} does not load as a bag of demucs models: {error!r}.") from error
 
 
 def _load_model(folder: Path, signature: str, path: Path | None) -> Any:
@@ -237,8 +234,3 @@ def _mixed(parts: Iterator[torch.Tensor], mixes: dict[str, list[int]]) -> Iterat
     """What goes into each file, from (sources, channels, samples)."""
     for part in parts:
         yield {name: part[indices].sum(0).cpu().numpy() for name, indices in mixes.items()}
-
-
-def _part(report: Report, begin: float, end: float) -> Callable[[float], None]:
-    """A report for a part of the work."""
-    return lambda fraction: report(begin + (end - begin) * fraction)

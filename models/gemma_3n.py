@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from errors import Conflict, ModelUnavailable
 from models import Report, audio, features, prompts
-from models.memory import is_out_of_memory
+from models.checkpoints import loading
+from models.progress import EveryStep
 from models.rewording import reworded
 
 if TYPE_CHECKING:
@@ -114,14 +115,10 @@ def load(variant: str, device: str, weights: Path | None) -> Gemma:
     if hears:
         leave_out_vision()
     place: Any = "auto" if device.startswith("cuda") else {"": device}  # several GPUs may be needed for one model
-    try:
+    with loading(f"The weights in {weights} do not load"):
         cls: Any = AutoModelForImageTextToText if hears else AutoModelForCausalLM
         network = cls.from_pretrained(weights, local_files_only=True, device_map=place, dtype=torch.bfloat16)
         processor = (AutoProcessor if hears else AutoTokenizer).from_pretrained(weights, local_files_only=True)
-    except Exception as error:  # no such file, another model's sizes, a header that makes no sense
-        if is_out_of_memory(error):
-            raise
-        raise ModelUnavailable(f"The weights in {weights} do not load: {error!r}") from error
     return Gemma(variant, device, network.eval(), processor)
 
 
@@ -250,24 +247,14 @@ def _windows(path: Path) -> Iterator[np.ndarray]:
 def _generate(model: Gemma, request: Request, prompt: str, sound: np.ndarray | None, report: Any) -> str:
     """One answer to one prompt; report(fraction) is called for every token."""
     import torch
-    from transformers import StoppingCriteria, StoppingCriteriaList
-
-    class Progress(StoppingCriteria):
-        """Never stops by itself; report() may raise."""
-
-        steps = 0
-
-        def __call__(self, input_ids: Any, scores: Any, **_options: Any) -> Any:
-            self.steps += 1
-            report(min(self.steps / request.max_new_tokens, 0.99))
-            return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+    from transformers import StoppingCriteriaList
 
     inputs = _chat(model, prompt, sound)
     sampling = {"temperature": request.temperature, "top_p": request.top_p} if request.do_sample else {}
     with torch.inference_mode():
         tokens = model.model.generate(
             **inputs, do_sample=request.do_sample, max_new_tokens=request.max_new_tokens, **sampling,
-            stopping_criteria=StoppingCriteriaList([Progress()]),
+            stopping_criteria=StoppingCriteriaList([EveryStep(report, 0, request.max_new_tokens)]),
         )  # fmt: skip
     return str(model.tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
 

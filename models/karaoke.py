@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from errors import Conflict
 from models import Report, alignment, ass, audio, lines, onsets, singing, subtitles, sync, tags, ultrastar, voice, words
 from models.lines import Line
+from models.progress import share
 from models.singing import Singing
 from models.words import Transcript
 
@@ -140,7 +141,7 @@ def run(model: Karaoke, request: Inputs, audio_path: Path, out_dir: Path, report
         tags.write(out_dir / AUDIO_FILE, title=title, artist=artist)
         return Result(audio_file=AUDIO_FILE, duration=duration, files=[AUDIO_FILE], message=INSTRUMENTAL_ONLY)
     lyrics = _lyrics(request, report)
-    duration = _track(request, out_dir / AUDIO_FILE, _share(report, LISTENED, ENCODED))
+    duration = _track(request, out_dir / AUDIO_FILE, share(report, LISTENED, ENCODED))
     tags.write(
         out_dir / AUDIO_FILE, title=title, artist=artist, language=lyrics.language, lines=lyrics.lines,
         text="\n".join(words.clean(row).strip() for row in request.lyrics.splitlines()) if request.lyrics else None,
@@ -163,11 +164,11 @@ def _lyrics(request: Inputs, report: Report) -> Lyrics:
     heard = words.read(request.transcription)
     if request.lyrics and not _is_alignment(heard, request.lyrics):
         raise Conflict("These lyrics are not aligned to the voice yet; run whisper with them on the song first.")
-    loudness = voice.listen(request.vocals, _share(report, 0.0, GATED))
+    loudness = voice.listen(request.vocals, share(report, 0.0, GATED))
     sung = heard.words if heard.aligned else words.voiced(heard.words, voice.passages(loudness))
     if not sung:
         return Lyrics([], heard.language, None)
-    measured = singing.listen(request.vocals, loudness, sung, _share(report, GATED, LISTENED))
+    measured = singing.listen(request.vocals, loudness, sung, share(report, GATED, LISTENED))
     if request.snap_to_onsets:
         sung = words.fit(sung, singing.sounding(loudness))
         sung = onsets.snap(sung, *onsets.peaks(measured.onset))
@@ -224,8 +225,3 @@ def _texts(lyrics: Lyrics, title: str, artist: str, duration: float) -> dict[str
             lyrics.lines, title=title, artist=artist, audio_file=AUDIO_FILE, semitones=lyrics.singing.semitones
         )
     return texts
-
-
-def _share(report: Report, start: float, end: float) -> Callable[[float], None]:
-    """A report for one step, which takes the whole from `start` to `end`."""
-    return lambda fraction: report(start + (end - start) * fraction)

@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from errors import InvalidInput, ModelUnavailable
 from models import Report, audio
+from models.checkpoints import loading
 from models.melody import melody
-from models.memory import is_out_of_memory
+from models.progress import EveryStep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +30,8 @@ CARRIED_SECONDS = 12.0  # of a window's end, with which the next one begins
 MAX_PROMPT_CHARACTERS = 1000
 MAX_SEED = 2**32 - 1
 WAV = "generated_music.wav"
+
+Samples = TypeVar("Samples", "np.ndarray", "torch.Tensor")
 
 
 class Request(BaseModel):
@@ -125,16 +128,12 @@ def load(variant: str, device: str, weights: Path | None) -> MusicGen:
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     if weights is None:
         raise ModelUnavailable(f"There are no weights for musicgen {variant}.")
-    try:
+    with loading(f"The weights in {weights} do not load"):
         kind = AutoConfig.from_pretrained(weights, local_files_only=True).model_type
         hears = kind == "musicgen_melody"
         cls: Any = MusicgenMelodyForConditionalGeneration if hears else MusicgenForConditionalGeneration
         model = cls.from_pretrained(weights, dtype=dtype, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
-    except Exception as error:  # no such file, another model's sizes, a header that makes no sense
-        if is_out_of_memory(error):
-            raise
-        raise ModelUnavailable(f"The weights in {weights} do not load: {error!r}") from error
     model.audio_encoder.float()
     return MusicGen(variant, device, model.to(device).eval(), tokenizer)
 
@@ -181,6 +180,29 @@ def sow(request: Request) -> int:
     return seed
 
 
+def clip_end(clip: Samples, request: Request, sample_rate: int, frame_rate: float) -> Samples:
+    """What of an uploaded clip is gone on from: its last seconds.
+
+    Parameters
+    ----------
+    clip : np.ndarray or torch.Tensor, shape (..., samples)
+    request : Request
+    sample_rate : int
+        Hz
+    frame_rate : float
+        Frames of codes a second.
+
+    Raises
+    ------
+    InvalidInput
+        When it is shorter than a frame.
+    """
+    end = clip[..., -round(request.prompt_seconds * sample_rate) :]
+    if end.shape[-1] < sample_rate / frame_rate:
+        raise InvalidInput("The uploaded clip is too short to go on from; it must be longer than one frame.")
+    return end
+
+
 def save(samples: np.ndarray, sample_rate: int, variant: str, request: Request, seed: int, out_dir: Path) -> Result:
     """Write generated_music.wav, and its mp3 or flac when asked.
 
@@ -219,7 +241,7 @@ def _codes(model: MusicGen, request: Request, clip: np.ndarray | None, report: R
         prompt = done if done.shape[-1] < window else done[..., -carried:]
         new = min(window - prompt.shape[-1], total - done.shape[-1])
         inputs = _inputs(model, request, clip, (done.shape[-1] - prompt.shape[-1]) / model.frame_rate)
-        progress = _Progress(report, done.shape[-1], total)
+        progress = EveryStep(report, done.shape[-1], total)
         generated = _generate(model, request, inputs, prompt, new, progress)
         done = torch.cat([done, generated[..., prompt.shape[-1] :]], dim=-1)
     return done
@@ -231,9 +253,7 @@ def _beginning(model: MusicGen, request: Request, clip: np.ndarray | None) -> to
 
     if clip is None or model.hears_melody:
         return torch.zeros(1, model.delay + 1, 0, dtype=torch.long, device=model.device)
-    end = torch.from_numpy(clip[-round(request.prompt_seconds * model.sample_rate) :].copy()).to(model.device)
-    if end.numel() < model.sample_rate // model.frame_rate:
-        raise InvalidInput("The uploaded clip is too short to go on from; it must be longer than one frame.")
+    end = torch.from_numpy(clip_end(clip, request, model.sample_rate, model.frame_rate).copy()).to(model.device)
     return model.model.audio_encoder.encode(end[None, None]).audio_codes[0]
 
 
@@ -250,7 +270,7 @@ def _inputs(model: MusicGen, request: Request, clip: np.ndarray | None, begin_se
 
 
 def _generate(model: MusicGen, request: Request, inputs: dict[str, Any], prompt: torch.Tensor, new_frames: int,
-              progress: _Progress) -> torch.Tensor:  # fmt: skip
+              progress: EveryStep) -> torch.Tensor:  # fmt: skip
     """One window's codes, prompt included, (1, code books, frames)."""
     from transformers import StoppingCriteriaList
 
@@ -280,17 +300,3 @@ def _codes_of(model: MusicGen) -> Iterator[list[torch.Tensor]]:
         yield codes
     finally:
         encoder.decode = decode
-
-
-class _Progress:
-    """A stopping criterion that never stops by itself: it is called for every frame, and report() may raise."""
-
-    def __init__(self, report: Report, done: int, total: int) -> None:
-        self._report, self._done, self._total, self._steps = report, done, total, 0
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_options: Any) -> torch.Tensor:
-        import torch
-
-        self._steps += 1
-        self._report(min((self._done + self._steps) / self._total, 0.99))
-        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)

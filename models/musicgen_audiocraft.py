@@ -11,10 +11,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from errors import InvalidInput, ModelUnavailable
+from errors import ModelUnavailable
 from models import Report, audio
-from models.memory import is_out_of_memory
-from models.musicgen import CARRIED_SECONDS, Request, Result, save, sow
+from models.checkpoints import loading
+from models.musicgen import CARRIED_SECONDS, Request, Result, clip_end, save, sow
 
 if TYPE_CHECKING:
     import torch
@@ -65,38 +65,16 @@ def load(variant: str, device: str, weights: Path | None) -> MusicGen:
     kind = torch.device(device).type  # audiocraft takes no index
     if kind == "cuda":
         torch.cuda.set_device(device)
-    try:
+    with loading(f"The weights in {weights}, or models that they name, do not load"):
         return MusicGen(variant, Library.get_pretrained(str(weights), device=kind))
-    except Exception as error:  # a missing or damaged file, a codec or text encoder that is not to be had
-        if is_out_of_memory(error):
-            raise
-        raise ModelUnavailable(f"The weights in {weights}, or models that they name, do not load: {error!r}") from error
 
 
 def run(model: MusicGen, request: Request, audio_path: Path | None, out_dir: Path, report: Report) -> Result:
-    """Generate music.
-
-    Parameters
-    ----------
-    model : MusicGen
-    request : Request
-    audio_path : Path or None
-        An uploaded clip: the tune to follow for the melody variant, else the beginning to go on from.
-    out_dir : Path
-        Where generated_music.wav is written, and its mp3 or flac when asked.
-    report : Report
-        Called for each generated frame.
-
-    Raises
-    ------
-    Cancelled
-        Within one frame of a cancellation.
-    InvalidInput
-        When a clip to go on from leaves no room for new music.
-    """
+    """Generate music; parameters and errors are those of models.musicgen.run."""
     seed = sow(request)
     clip = _clip(model, audio_path) if audio_path else None
-    end = None if clip is None or model.hears_melody else _end(model, request, clip)
+    rates = model.model.sample_rate, model.model.frame_rate
+    end = None if clip is None or model.hears_melody else clip_end(clip, request, *rates)
     samples = _generate(model, request, clip, end, report)
     result = save(samples[0].float().cpu().numpy(), model.model.sample_rate, model.variant, request, seed, out_dir)
     report(1.0)
@@ -127,11 +105,3 @@ def _clip(model: MusicGen, path: Path) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(audio.read(path, sample_rate=model.model.sample_rate, channels=1)[0].copy())
-
-
-def _end(model: MusicGen, request: Request, clip: torch.Tensor) -> torch.Tensor:
-    """What of a clip is gone on from: its last seconds, (1, samples)."""
-    end = clip[:, -round(request.prompt_seconds * model.model.sample_rate) :]
-    if end.shape[-1] < model.model.sample_rate / model.model.frame_rate:
-        raise InvalidInput("The uploaded clip is too short to go on from; it must be longer than one frame.")
-    return end

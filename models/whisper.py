@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from errors import InvalidInput, ModelUnavailable
 from models import alignment, hearing, subtitles, voice
+from models.checkpoints import loading
+from models.progress import share
 from models.repetition import cut_repetition
 
 if TYPE_CHECKING:
@@ -141,21 +143,13 @@ def load(variant: str, device: str, weights: Path | None) -> Whisper:
     ModelUnavailable
         When the file is not there or is not a Whisper checkpoint.
     """
-    import torch
     import whisper
 
     if weights is None or not weights.is_file():
         raise ModelUnavailable(f"There is no Whisper checkpoint {weights or variant}.")
     device = "cpu" if device == "mps" else device
-    try:
+    with loading(f"{weights} is not a Whisper checkpoint, or it is damaged; remove it to have it fetched again"):
         network = whisper.load_model(str(weights), device=device)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # what torch.load raises on a foreign or damaged file is not documented
-        raise ModelUnavailable(
-            f"{weights} is not a Whisper checkpoint, or it is damaged; remove it to have it fetched again.",
-            details=f"{type(error).__name__}: {error}",
-        ) from error
     _set_alignment_heads(network, variant)
     return Whisper(variant, device, network)
 
@@ -236,7 +230,7 @@ def align(
     InvalidInput
         When there are no words, or far too many for the voice.
     """
-    loudness = voice.listen(audio_path, lambda fraction: report(LISTENED * fraction))
+    loudness = voice.listen(audio_path, share(report, 0.0, LISTENED))
     if not voice.passages(loudness):
         return []
     return _align(model, audio_path, lyrics, loudness, report, language)[0]
@@ -254,7 +248,7 @@ def _set_alignment_heads(network: Any, variant: str) -> None:
 def _hear(model: Whisper, request: Request, audio_path: Path, report: Report) -> dict[str, Any]:
     """The transcription as the JSON file has it."""
     _check_language(model, request.language)
-    loudness = voice.listen(audio_path, lambda fraction: report(LISTENED * fraction))
+    loudness = voice.listen(audio_path, share(report, 0.0, LISTENED))
     passages = voice.passages(loudness)
     heard: dict[str, Any] = {"text": "", "segments": [], "language": None}
     message = None if passages else NO_VOICE
@@ -265,7 +259,7 @@ def _hear(model: Whisper, request: Request, audio_path: Path, report: Report) ->
     elif passages:
         if not request.hallucination_guard:
             passages = [(0.0, loudness.duration_seconds)]
-        progress = hearing.Progress(passages, _rest(report), model.network.dims.n_text_ctx // 2)
+        progress = hearing.Progress(passages, share(report, LISTENED, 1.0), model.network.dims.n_text_ctx // 2)
         heard = hearing.transcribe(model.network, audio_path, loudness, passages, progress, _options(model, request))
         heard, message = _guarded(heard, request.hallucination_guard)
     return heard | {
@@ -281,11 +275,6 @@ def _check_language(model: Whisper, language: str | None) -> None:
         raise InvalidInput(f"language: whisper {model.variant} does not know {language!r}; large and turbo do.")
 
 
-def _rest(report: Report) -> Callable[[float], None]:
-    """A report for what comes after listening."""
-    return lambda fraction: report(LISTENED + (1 - LISTENED) * fraction)
-
-
 def _options(model: Whisper, request: Request) -> dict[str, Any]:
     """The request in the words of whisper.transcribe."""
     options = request.model_dump(exclude={"hallucination_guard", "lyrics", "temperature"})
@@ -299,7 +288,7 @@ def _align(
     language: str | None,
 ) -> tuple[list[alignment.Line], str]:  # fmt: skip
     """Lyrics as timed lines, and their language."""
-    progress = hearing.Progress(voice.passages(loudness), _rest(report), alignment.RUNS_PER_WINDOW)
+    progress = hearing.Progress(voice.passages(loudness), share(report, LISTENED, 1.0), alignment.RUNS_PER_WINDOW)
     fp16 = model.device.startswith("cuda")
     with hearing.watched(model.network, progress):
         return alignment.align(model.network, audio_path, lyrics, loudness, progress, language, fp16=fp16)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from errors import Cancelled, JobFailed, OutOfMemory
+from errors import Cancelled, JobFailed, ModelUnavailable, OutOfMemory
 from models import demucs, weights
+from models.checkpoints import loading
 from models.memory import LoadedModels, free_memory_bytes, is_out_of_memory
 
 DEVICE_BYTES = 1000
@@ -206,6 +207,13 @@ def test_what_counts_as_out_of_memory() -> None:
     assert is_out_of_memory(from_numpy.value)
     assert not is_out_of_memory(RuntimeError("expected 4 channels"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_weights_that_do_not_load_are_told_from_a_lack_of_memory() -> None:
+    with pytest.raises(ModelUnavailable, match="They do not load: ValueError"), loading("They do not load"):
+        raise ValueError("not a checkpoint")
+    with pytest.raises(RuntimeError, match="allocate"), loading("They do not load"):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 20 GiB")
 
 
 def test_the_machines_free_memory_is_read() -> None:
