@@ -7,6 +7,7 @@ pitch classes; each is called with one block after the other.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -80,16 +81,20 @@ class BasicChroma:
         )
 
 
-class LibrosaChroma:
-    """librosa's constant-Q chroma with its own defaults: seven octaves from C1, tuning estimated."""
+class Tuned:
+    """The tuning of a recording, from that of its blocks so far."""
 
     def __init__(self) -> None:
         self._tunings: list[float] = []
 
     @property
     def tuning_semitones(self) -> float:
-        """The median of the blocks' tunings, −0.5 to 0.5 from A = 440 Hz."""
-        return _median(self._tunings)
+        """The median of the blocks' tunings, −0.5 to 0.5 from A = 440 Hz; 0 before any is known."""
+        return statistics.median(self._tunings) if self._tunings else 0.0
+
+
+class LibrosaChroma(Tuned):
+    """librosa's constant-Q chroma with its own defaults: seven octaves from C1, tuning estimated."""
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Chroma (12, frames) of a padded block."""
@@ -100,7 +105,7 @@ class LibrosaChroma:
         return librosa.feature.chroma_cqt(y=samples, sr=SAMPLE_RATE, hop_length=HOP, tuning=self.tuning_semitones)
 
 
-class NoteChroma:
+class NoteChroma(Tuned):
     """Note chroma: what notes, each with its overtones, explain the spectrum best, folded to pitch classes.
 
     A spectrum with three bins to the semitone, tuned to the recording, has its background taken away (which takes
@@ -108,14 +113,6 @@ class NoteChroma:
     so that the overtones of one note no longer pass for others. After M. Mauch and S. Dixon, "Approximate note
     transcription for the improved identification of difficult chords", ISMIR 2010.
     """
-
-    def __init__(self) -> None:
-        self._tunings: list[float] = []
-
-    @property
-    def tuning_semitones(self) -> float:
-        """The median of the blocks' tunings, −0.5 to 0.5 from A = 440 Hz."""
-        return _median(self._tunings)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Chroma (12, frames) of a padded block, each frame's largest 1."""
@@ -140,13 +137,6 @@ EXTRACTORS: dict[str, Callable[[], BasicChroma | LibrosaChroma | NoteChroma]] = 
     "enhanced_chroma": NoteChroma,
     "librosa_chroma": LibrosaChroma,
 }
-
-
-def _median(values: list[float]) -> float:
-    """The median, 0 of nothing."""
-    import statistics
-
-    return statistics.median(values) if values else 0.0
 
 
 def _log_frequency_bins() -> np.ndarray:

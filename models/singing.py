@@ -118,18 +118,10 @@ def sounding(loudness: Loudness) -> list[Passage]:
     list of (float, float)
         Start and end in seconds, ascending, at least MIN_REST_SECONDS apart.
     """
-    import numpy as np
-
-    levels = loudness.levels
-    if not len(levels):
-        return []
     gate = max(voice.FLOOR_DB, _loud_db(loudness) + voice.CLOSE_DB)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], levels >= gate, [False]]).astype(np.int8)))
-    starts, ends = edges[::2] / voice.FRAMES_PER_SECOND, edges[1::2] / voice.FRAMES_PER_SECOND
-    rests = starts[1:] - ends[:-1] >= MIN_REST_SECONDS
-    some = [True] if len(starts) else []
-    starts, ends = starts[np.concatenate([some, rests]).astype(bool)], ends[np.concatenate([rests, some]).astype(bool)]
-    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+    rate = voice.FRAMES_PER_SECOND
+    sounds = [(first / rate, stop / rate) for first, stop in voice.runs(loudness.levels >= gate)]
+    return voice.joined(sounds, MIN_REST_SECONDS)
 
 
 def _loud_db(loudness: Loudness) -> float:

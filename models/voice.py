@@ -104,7 +104,7 @@ def passages(loudness: Loudness) -> list[Passage]:
     if not padded:
         return []
     # What lies before and after the file counts as voice, so that short pauses at its ends stay in, too.
-    whole = _joined([(-math.inf, 0.0), *padded, (duration, math.inf)], LONG_PAUSE_SECONDS)
+    whole = joined([(-math.inf, 0.0), *padded, (duration, math.inf)], LONG_PAUSE_SECONDS)
     inside = [(max(start, 0.0), min(end, duration)) for start, end in whole]
     return [(start, end) for start, end in inside if end > start]
 
@@ -138,10 +138,10 @@ def bursts(loudness: Loudness) -> list[Passage]:
     shortest = min(MIN_VOICE_SECONDS * FRAMES_PER_SECOND, len(levels))
     open_runs = [
         (first / FRAMES_PER_SECOND, min(stop / FRAMES_PER_SECOND, loudness.duration_seconds))
-        for first, stop in _runs(held & (levels >= max(FLOOR_DB, loud + CLOSE_DB)))
+        for first, stop in runs(held & (levels >= max(FLOOR_DB, loud + CLOSE_DB)))
         if stop - first >= shortest and opening[first:stop].any()
     ]
-    return _joined(open_runs, SHORT_PAUSE_SECONDS)
+    return joined(open_runs, SHORT_PAUSE_SECONDS)
 
 
 def parts(loudness: Loudness, longest_seconds: float) -> list[Passage]:
@@ -172,6 +172,45 @@ def parts(loudness: Loudness, longest_seconds: float) -> list[Passage]:
     return list(pairwise([*edges, loudness.duration_seconds]))
 
 
+def runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Find every run of true values.
+
+    Parameters
+    ----------
+    mask : np.ndarray of bool [shape=(n,)]
+
+    Returns
+    -------
+    list of (int, int)
+        First and one past the last index, in order.
+    """
+    import numpy as np
+
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def joined(spans: Sequence[Passage], pause_seconds: float) -> list[Passage]:
+    """Join spans that are nearer to each other than a pause.
+
+    Parameters
+    ----------
+    spans : sequence of (float, float)
+        In order.
+    pause_seconds : float
+
+    Returns
+    -------
+    list of (float, float)
+    """
+    merged: list[Passage] = []
+    for start, end in spans:
+        if merged and start - merged[-1][1] < pause_seconds:
+            start, end = merged[-1][0], max(end, merged.pop()[1])
+        merged.append((start, end))
+    return merged
+
+
 def _levels(samples: np.ndarray) -> np.ndarray:
     """RMS of each frame in dB; samples (n,)."""
     import numpy as np
@@ -180,21 +219,3 @@ def _levels(samples: np.ndarray) -> np.ndarray:
     power = np.add.reduceat(np.square(samples, dtype=np.float64), starts)
     power /= np.diff(np.append(starts, len(samples)))
     return (10 * np.log10(np.maximum(power, 10 ** (SILENCE_DB / 10)))).astype(np.float32)
-
-
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """First and one past the last index of every run of true values."""
-    import numpy as np
-
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
-def _joined(spans: Sequence[Passage], pause_seconds: float) -> list[Passage]:
-    """The spans, those that are nearer to each other than a pause as one."""
-    joined: list[Passage] = []
-    for start, end in spans:
-        if joined and start - joined[-1][1] < pause_seconds:
-            start, end = joined[-1][0], max(end, joined.pop()[1])
-        joined.append((start, end))
-    return joined

@@ -13,11 +13,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from errors import InvalidInput
+from models.voice import Passage
 
 MIN_WORD_SECONDS = 0.04  # shorter ones cannot be seen or scored; a transcriber's zero-length words get this much
 LINE_BREAKS = "\t\n\v\f\r\x85\u2028\u2029"
-
-Passage = tuple[float, float]  # start and end in seconds
 
 
 @dataclass(frozen=True)
