@@ -6,7 +6,8 @@ from typing import Any
 import models
 from errors import Conflict, NotFound
 from jobs import pipeline
-from jobs.store import COMPLETED, Job, JobStore, NewJob
+from jobs.job import COMPLETED, Job, NewJob
+from jobs.store import JobStore
 from storage.files import Files
 from storage.songs import Songs
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import models
 from jobs.events import STAGES, Event, failed, last
-from jobs.store import CANCELLED, COMPLETED, Job, NewJob
+from jobs.job import CANCELLED, COMPLETED, Job, NewJob
 
 VOCALS = "vocals"  # the stem, and the source of jobs that hear it
 CANCELLED_ERROR = "Cancelled on request."

@@ -6,7 +6,8 @@ from threading import Event as Flag
 
 from errors import Cancelled
 from jobs.events import FIRST_PERCENT, STAGES, Event
-from jobs.store import RUNNING, Job, JobStore
+from jobs.job import RUNNING, Job
+from jobs.store import JobStore
 
 MIN_GAP_SECONDS = 0.25  # with the closing event, at most five events in any second
 

@@ -8,8 +8,9 @@ from errors import Conflict, ModelUnavailable, NotFound, from_code
 from jobs import pipeline
 from jobs.events import Event
 from jobs.inputs import Inputs
+from jobs.job import ACTIVE, CANCELLED, COMPLETED, ENDED, FAILED, Job, NewJob
 from jobs.queue import Queue
-from jobs.store import ACTIVE, CANCELLED, COMPLETED, ENDED, FAILED, Job, JobStore, NewJob
+from jobs.store import JobStore
 from jobs.tail import Tail
 from storage.files import Files
 from storage.songs import Songs, is_file_id

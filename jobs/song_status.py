@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from jobs.store import ACTIVE, COMPLETED, QUEUED, Job, JobStore
+from jobs.job import ACTIVE, COMPLETED, QUEUED, Job
+from jobs.store import JobStore
 from storage.songs import Song, Songs
 
 

@@ -1,175 +1,19 @@
 """The rows of jobs, events and workers: the only truth between processes."""
 
-import hashlib
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    Column,
-    Connection,
-    Float,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobs.events import Event
-from storage.database import METADATA, Database
+from jobs.job import ACTIVE, CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED, RUNNING, Job, NewJob, Outcome
+from jobs.tables import events, jobs, workers
+from storage.database import Database
 from storage.songs import songs
-
-QUEUED, RUNNING, PAUSED = "queued", "running", "paused"
-COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
-ACTIVE = (QUEUED, RUNNING, PAUSED)
-ENDED = (COMPLETED, FAILED, CANCELLED)
-
-jobs = Table(
-    "jobs", METADATA,
-    Column("id", String(36), primary_key=True),
-    Column("file_id", String(36), nullable=False, index=True),
-    Column("model", String(32), nullable=False),
-    Column("variant", String(32), nullable=False),
-    Column("parameters", JSON, nullable=False),
-    Column("parameters_hash", String(64), nullable=False, index=True),
-    Column("source", String(16), nullable=False),
-    Column("following", JSON, nullable=False),
-    Column("pipeline_id", String(36), index=True),
-    Column("queue", String(8), nullable=False),
-    Column("request_id", String(128), nullable=False),
-    Column("status", String(16), nullable=False, index=True),
-    Column("stage", String(16), nullable=False),
-    Column("progress", Integer, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("cancel_requested_at", Float),
-    Column("worker_id", String(64)),
-    Column("created_at", Float, nullable=False),
-    Column("started_at", Float),
-    Column("finished_at", Float),
-    Column("folder", String),
-    Column("result", JSON),
-    Column("files", JSON),
-    Column("error", JSON),
-)  # fmt: skip
-
-# Two equal requests at once: the second insert fails and joins the first one's job. A pipeline's later stages are not
-# requests: they run although an equal job is active, which may work on older inputs and cannot end the pipeline.
-Index("one_active_job", jobs.c.parameters_hash, func.coalesce(jobs.c.pipeline_id, ""), unique=True,
-      sqlite_where=jobs.c.status.in_(ACTIVE), postgresql_where=jobs.c.status.in_(ACTIVE))  # fmt: skip
-
-events = Table(
-    "events", METADATA,
-    Column("seq", Integer, primary_key=True),
-    Column("job_id", String(36), nullable=False, index=True),
-    Column("file_id", String(36), nullable=False, index=True),
-    Column("stage", String(16), nullable=False),
-    Column("progress", Integer, nullable=False),
-    Column("message", Text, nullable=False),
-    Column("error", Text),
-    Column("eta_seconds", Float),
-    Column("created_at", Float, nullable=False),
-    sqlite_autoincrement=True,  # a number is never used twice, even when a song's events are removed
-)  # fmt: skip
-
-workers = Table(
-    "workers", METADATA,
-    Column("id", String(64), primary_key=True),
-    Column("queue", String(8), nullable=False),
-    Column("heartbeat_at", Float, nullable=False),
-    Column("info", JSON, nullable=False),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class NewJob:
-    """What to run: the part of a job that a caller decides.
-
-    Attributes
-    ----------
-    source : str
-        What the model hears: "upload" or "vocals" (the song's vocal stem).
-    following : tuple of dict
-        The rest of the pipeline, as keyword arguments of NewJob without file_id.
-    """
-
-    file_id: str
-    model: str
-    variant: str
-    queue: str
-    stage: str
-    parameters: dict[str, Any]
-    source: str = "upload"
-    following: tuple[dict[str, Any], ...] = ()
-    pipeline_id: str | None = None
-    request_id: str = ""
-
-    @property
-    def parameters_hash(self) -> str:
-        """Equal for requests that would give equal results, as long as they read equal results of other jobs."""
-        what = [self.file_id, self.model, self.variant, self.source, self.parameters]
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as stored. Times are Unix seconds; `error` is {"code", "message", "details"}."""
-
-    id: str
-    file_id: str
-    model: str
-    variant: str
-    parameters: dict[str, Any]
-    parameters_hash: str
-    source: str
-    following: list[dict[str, Any]]
-    pipeline_id: str | None
-    queue: str
-    request_id: str
-    status: str
-    stage: str
-    progress: int
-    attempts: int
-    cancel_requested_at: float | None
-    worker_id: str | None
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-    folder: str | None
-    result: dict[str, Any] | None
-    files: list[dict[str, Any]] | None
-    error: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an attempt at a job ended.
-
-    Attributes
-    ----------
-    status : str
-        COMPLETED, FAILED or CANCELLED.
-    then : sequence of NewJob
-        Jobs that follow, created in the same transaction so that no crash can lose them.
-    """
-
-    status: str
-    events: Sequence[Event] = ()
-    then: Sequence[NewJob] = ()
-    folder: str | None = None
-    result: dict[str, Any] | None = None
-    files: list[dict[str, Any]] = field(default_factory=list)
-    error: dict[str, Any] | None = None
 
 
 class JobStore:

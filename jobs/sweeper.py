@@ -5,8 +5,9 @@ import time
 
 from jobs import pipeline
 from jobs.events import FIRST_PERCENT, Event
+from jobs.job import CANCELLED, FAILED, QUEUED, RUNNING, Job, Outcome
 from jobs.queue import Queue
-from jobs.store import CANCELLED, FAILED, QUEUED, RUNNING, Job, JobStore, Outcome
+from jobs.store import JobStore
 from logs import on_behalf_of
 
 log = logging.getLogger(__name__)

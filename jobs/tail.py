@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from jobs.store import ACTIVE, JobStore
+from jobs.job import ACTIVE
+from jobs.store import JobStore
 
 BUSY_SECONDS = 0.02  # between looks while something runs
 IDLE_SECONDS = 0.25  # between looks while nothing does

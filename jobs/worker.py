@@ -22,9 +22,10 @@ from errors import Cancelled, InvalidInput, JobFailed, ModelUnavailable, Storage
 from jobs import pipeline
 from jobs.emitter import redis_publisher
 from jobs.inputs import Inputs
+from jobs.job import CANCELLED, COMPLETED, FAILED, RUNNING, Job, Outcome
 from jobs.queue import NAMES, Queue
 from jobs.reporter import Drained, Reporter
-from jobs.store import CANCELLED, COMPLETED, FAILED, RUNNING, Job, JobStore, Outcome
+from jobs.store import JobStore
 from logs import configure_logging, on_behalf_of
 from models import memory, weights
 from models.device import choose_device, describe_device

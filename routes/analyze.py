@@ -7,7 +7,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
 from errors import StudioError
-from jobs.store import Job
+from jobs.job import Job
 from models import spec
 from routes.context import SongPath, studio
 from routes.errors import COMMON, ErrorAnswer

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 import models
 from errors import NotFound
-from jobs.store import COMPLETED
+from jobs.job import COMPLETED
 from routes.context import SongPath, checked_id, known_song, studio
 from routes.errors import COMMON, ErrorAnswer
 

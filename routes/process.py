@@ -11,8 +11,8 @@ import models
 from errors import NotFound
 from jobs import pipeline
 from jobs.inputs import STARTS_FROM_NOTHING
+from jobs.job import Job
 from jobs.song_status import files, job_record, processing_seconds
-from jobs.store import Job
 from logs import request_id
 from routes.context import SongPath, checked_id, known_song, studio, wants_async
 from routes.errors import COMMON, ErrorAnswer

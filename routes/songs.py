@@ -7,8 +7,8 @@ from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
+from jobs.job import COMPLETED, Job
 from jobs.song_status import files, overall, tracks
-from jobs.store import COMPLETED, Job
 from routes import download
 from routes.cleanup import CleanupAnswer, remove
 from routes.context import SongPath, studio

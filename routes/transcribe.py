@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import models
 from errors import InvalidInput
-from jobs.store import Job
+from jobs.job import Job
 from routes.context import studio
 from routes.errors import COMMON, ErrorAnswer
 from routes.process import RESPONSES, finish_model

@@ -15,8 +15,8 @@ import models
 from errors import InvalidInput, NotFound, UnsupportedAudio
 from jobs import pipeline
 from jobs.inputs import TRANSCRIBERS
+from jobs.job import CANCELLED, COMPLETED, Job, NewJob
 from jobs.song_status import files, song_status
-from jobs.store import CANCELLED, COMPLETED, Job, NewJob
 from logs import request_id
 from models import FILE_TYPES, audio
 from routes.context import studio

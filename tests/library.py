@@ -10,7 +10,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI
 
 from jobs import pipeline
-from jobs.store import COMPLETED, FAILED, QUEUED, Job, Outcome
+from jobs.job import COMPLETED, FAILED, QUEUED, Job, Outcome
 from routes.context import Studio
 from storage.files import result_folder
 from storage.songs import Song

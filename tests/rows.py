@@ -3,7 +3,8 @@
 import uuid
 from typing import Any
 
-from jobs.store import Job, JobStore, NewJob
+from jobs.job import Job, NewJob
+from jobs.store import JobStore
 
 WORKER = "worker-1"
 

@@ -10,7 +10,8 @@ import pytest
 from errors import Conflict, NotFound
 from jobs import pipeline
 from jobs.inputs import Inputs
-from jobs.store import COMPLETED, JobStore, Outcome
+from jobs.job import COMPLETED, Outcome
+from jobs.store import JobStore
 from storage.files import Files, result_folder
 from storage.songs import Song, Songs
 from tests.rows import a_job, running

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from errors import InvalidInput, NotFound
 from jobs import pipeline
-from jobs.store import CANCELLED, COMPLETED, FAILED, Job, JobStore, Outcome
+from jobs.job import CANCELLED, COMPLETED, FAILED, Job, Outcome
+from jobs.store import JobStore
 from tests.rows import running
 
 SONG, PIPELINE = str(uuid.uuid4()), str(uuid.uuid4())

@@ -7,9 +7,10 @@ import pytest
 
 from errors import Cancelled
 from jobs.events import Event
+from jobs.job import CANCELLED, FAILED, Job, Outcome
 from jobs.pipeline import closing_events
 from jobs.reporter import Drained, Reporter
-from jobs.store import CANCELLED, FAILED, Job, JobStore, Outcome
+from jobs.store import JobStore
 from tests.rows import WORKER, running, story
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jobs import pipeline
-from jobs.store import Job
+from jobs.job import Job
 from tests.library import Library
 
 STEMS = {"vocals": b"la", "instrumental": b"lo"}

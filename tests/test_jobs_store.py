@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from jobs.events import Event, first, last
-from jobs.store import ACTIVE, CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING, Job, JobStore, Outcome
+from jobs.job import ACTIVE, CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING, Job, Outcome
+from jobs.store import JobStore
 from storage.database import Database
 from tests.rows import WORKER, a_job, running, story
 

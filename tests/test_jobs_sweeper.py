@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from jobs.events import Event, first
+from jobs.job import CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING, Job, Outcome
 from jobs.queue import Queue
-from jobs.store import CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING, Job, JobStore, Outcome
+from jobs.store import JobStore
 from jobs.sweeper import Sweeper
 from tests.rows import WORKER, a_job, running, story
 

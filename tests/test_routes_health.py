@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 import app as web
-from jobs.store import workers
+from jobs.tables import workers
 from tests import contract
 from tests.library import Library
 from tests.serving import Server, wait_until

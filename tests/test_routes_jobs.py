@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from jobs import pipeline
-from jobs.store import Job
+from jobs.job import Job
 from tests import contract, render
 from tests.library import NOBODYS, Library
 from tests.rows import story

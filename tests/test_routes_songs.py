@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from jobs.store import Job
+from jobs.job import Job
 from tests import contract
 from tests.library import Library
 from tests.serving import Server

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from jobs import pipeline
-from jobs.store import CANCELLED
+from jobs.job import CANCELLED
 from tests import contract
 from tests.library import NOBODYS, NOBODYS_VERSION_1, Library
 from tests.serving import Server
