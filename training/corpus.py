@@ -1,12 +1,13 @@
 """Songs on disk for training: many of them, made once, read by crops.
 
-python -m training.corpus FOLDER SONGS [--first SEED]
+python -m training.corpus FOLDER SONGS [--first SEED] [--voice]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -16,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.signal import resample_poly
 
+from training.score import SAMPLE_RATE
 from training.song import make_song, truth
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 22.0, 60.0
 EVALUATION_SEEDS = range(9_000_000, 9_000_030)  # of the songs that models are judged by; no training ever uses them
+VOICE_RATE = 16000  # Hz, Whisper's
 FULL_SCALE = 32767.0
 
 
@@ -31,18 +35,19 @@ class CorpusSong:
     Attributes
     ----------
     seed : int
-    stems : np.ndarray [shape=(4, 2, samples), dtype=int16]
-        In the order of training.song.STEMS, at training.score.SAMPLE_RATE; read from disk where it is touched.
+    samples : np.ndarray [dtype=int16]
+        Read from disk where it is touched. Stems have the shape (4, 2, samples), in the order of training.song.STEMS,
+        at training.score.SAMPLE_RATE; a voice alone has the shape (samples,), at VOICE_RATE.
     truth : dict
         What training.song.truth says of it.
     """
 
     seed: int
-    stems: np.ndarray
+    samples: np.ndarray
     truth: dict[str, Any]
 
 
-def write_corpus(folder: Path, seeds: Sequence[int], processes: int | None = None) -> None:
+def write_corpus(folder: Path, seeds: Sequence[int], *, voice: bool = False, processes: int | None = None) -> None:
     """Make songs, those that are not there yet.
 
     Parameters
@@ -50,6 +55,8 @@ def write_corpus(folder: Path, seeds: Sequence[int], processes: int | None = Non
     folder : Path
         Gets <seed>.npy and <seed>.json for each song.
     seeds : sequence of int
+    voice : bool
+        Songs of a voice alone, instead of stems.
     processes : int, optional
         How many work at once; one for each core if not given.
 
@@ -62,9 +69,9 @@ def write_corpus(folder: Path, seeds: Sequence[int], processes: int | None = Non
     if kept:
         raise ValueError(f"seeds {kept} are kept for evaluation")
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [seed for seed in seeds if not _stems_file(folder, seed).exists()]
+    missing = [seed for seed in seeds if not _file(folder, seed).exists()]
     with multiprocessing.get_context("spawn").Pool(processes or os.cpu_count()) as pool:
-        for done, _ in enumerate(pool.imap_unordered(partial(_write, folder), missing), 1):
+        for done, _ in enumerate(pool.imap_unordered(partial(_write, folder, voice=voice), missing), 1):
             if done % 50 == 0 or done == len(missing):
                 print(f"{done} of {len(missing)} songs made", flush=True)
 
@@ -86,20 +93,48 @@ def read_corpus(folder: Path) -> list[CorpusSong]:
     ]
 
 
-def _write(folder: Path, seed: int) -> None:
-    """Make one song; its samples come last, so that who finds them finds all of it."""
-    length = np.random.default_rng([seed, 1]).random()
-    song = make_song(seed, SHORTEST_SECONDS * (LONGEST_SECONDS / SHORTEST_SECONDS) ** float(length))
-    samples = np.stack(list(song.stems.values()))
-    target = _stems_file(folder, seed)
-    target.with_suffix(".json").write_text(truth(song))
-    partial_file = target.with_suffix(".part")
+def voice_samples(samples: np.ndarray) -> np.ndarray:
+    """Bring a stem to Whisper's rate.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(2, n)]
+        At training.score.SAMPLE_RATE.
+
+    Returns
+    -------
+    np.ndarray [shape=(m,), dtype=float32]
+        Mono, at VOICE_RATE.
+    """
+    common = math.gcd(VOICE_RATE, SAMPLE_RATE)
+    return resample_poly(samples.mean(axis=0), VOICE_RATE // common, SAMPLE_RATE // common).astype(np.float32)
+
+
+def write_samples(path: Path, samples: np.ndarray) -> None:
+    """Write samples of full scale 1 as int16; who finds the file finds all of it.
+
+    Parameters
+    ----------
+    path : Path
+    samples : np.ndarray
+    """
+    partial_file = path.with_suffix(".part")
     with partial_file.open("wb") as file:
         np.save(file, np.round(samples.clip(-1, 1) * FULL_SCALE).astype(np.int16))
-    partial_file.replace(target)
+    partial_file.replace(path)
 
 
-def _stems_file(folder: Path, seed: int) -> Path:
+def _write(folder: Path, seed: int, *, voice: bool) -> None:
+    """Make one song; its samples come last."""
+    length = np.random.default_rng([seed, 1]).random()
+    seconds = SHORTEST_SECONDS * (LONGEST_SECONDS / SHORTEST_SECONDS) ** float(length)
+    song = make_song(seed, seconds, band=not voice)
+    target = _file(folder, seed)
+    target.with_suffix(".json").write_text(truth(song))
+    write_samples(target, voice_samples(song.stems["vocals"]) if voice else np.stack(list(song.stems.values())))
+
+
+def _file(folder: Path, seed: int) -> Path:
     """Where a song's stems are."""
     return folder / f"{seed}.npy"
 
@@ -110,8 +145,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("songs", type=int)
     parser.add_argument("--first", type=int, default=0, help="the first song's seed")
+    parser.add_argument("--voice", action="store_true", help="a voice alone, mono, at Whisper's rate")
     arguments = parser.parse_args()
-    write_corpus(arguments.folder, range(arguments.first, arguments.first + arguments.songs))
+    seeds = range(arguments.first, arguments.first + arguments.songs)
+    write_corpus(arguments.folder, seeds, voice=arguments.voice)
 
 
 if __name__ == "__main__":

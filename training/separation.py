@@ -86,7 +86,7 @@ class Batches:
 
     def _crop(self) -> np.ndarray:
         """A random passage of a random song."""
-        stems = self._songs[self._rng.integers(len(self._songs))].stems
+        stems = self._songs[self._rng.integers(len(self._songs))].samples
         start = self._rng.integers(stems.shape[-1] - CROP_SAMPLES)
         return stems[..., start : start + CROP_SAMPLES].astype(np.float32) / FULL_SCALE
 
@@ -211,8 +211,8 @@ def _validate(model: HTDemucs, songs: Sequence[CorpusSong]) -> list[float]:
     device = next(model.parameters()).device
     ratios = []
     for song in songs:
-        for start in (length * 2, song.stems.shape[-1] - 2 * length):
-            stems = song.stems[..., start : start + length].astype(np.float32) / FULL_SCALE
+        for start in (length * 2, song.samples.shape[-1] - 2 * length):
+            stems = song.samples[..., start : start + length].astype(np.float32) / FULL_SCALE
             mixture = torch.from_numpy(stems.sum(axis=0)).to(device)
             scale = mixture.mean(dim=0).std() + FLOOR
             with torch.autocast(device.type, torch.bfloat16):

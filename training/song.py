@@ -71,7 +71,7 @@ class Song:
         return self.stems[STEMS[0]].shape[1] / SAMPLE_RATE
 
 
-def make_song(seed: int, seconds: float | None = None) -> Song:
+def make_song(seed: int, seconds: float | None = None, *, band: bool = True) -> Song:
     """Make a song.
 
     Parameters
@@ -81,6 +81,8 @@ def make_song(seed: int, seconds: float | None = None) -> Song:
     seconds : float, optional
         Its exact length, LEAST_SECONDS at least; None draws one from SHORTEST_SECONDS to LONGEST_SECONDS, short ones
         more often.
+    band : bool
+        False leaves the voice alone, which takes a fraction of the time.
 
     Returns
     -------
@@ -114,13 +116,15 @@ def make_song(seed: int, seconds: float | None = None) -> Song:
     melody, texts = write_melody(rng, key, voice.lowest, form, chords)
     vocals, words, lines = perform(rng, voice, melody, texts, clock, length)
 
-    parts = arrange(rng, genre, key, form, chords, drums=drummed)
-    late_silence = ((0, 0), (clock.start, 0))
-    band = {
-        name: np.pad(play(notes, tempo_bpm, length - clock.start, drum_kit=parts.drum_kit), late_silence)
-        for name, notes in (("drums", parts.drums), ("bass", parts.bass), ("other", parts.other))
-    }
-    return Song(_mix(rng, band, vocals), words, lines, str(key), tempo_bpm, genre.name)
+    played = {name: np.zeros((2, length)) for name in STEMS[:3]}
+    if band:
+        parts = arrange(rng, genre, key, form, chords, drums=drummed)
+        late_silence = ((0, 0), (clock.start, 0))
+        played = {
+            name: np.pad(play(notes, tempo_bpm, length - clock.start, drum_kit=parts.drum_kit), late_silence)
+            for name, notes in (("drums", parts.drums), ("bass", parts.bass), ("other", parts.other))
+        }
+    return Song(_mix(rng, played, vocals), words, lines, str(key), tempo_bpm, genre.name)
 
 
 def _choose_tempo(rng: np.random.Generator, genre: Genre, seconds: float) -> float:
@@ -142,7 +146,8 @@ def _mix(rng: np.random.Generator, band: dict[str, np.ndarray], vocals: np.ndarr
     voice = panned(vocals, float(rng.uniform(-0.15, 0.15)))
     voice = in_room(rng, voice, wet_db=float(rng.uniform(-20, -11)), decay_seconds=float(rng.uniform(0.25, 0.7)))
     hall = {"wet_db": float(rng.uniform(-22, -14)), "decay_seconds": float(rng.uniform(0.3, 0.8))}
-    stems = band | {"other": in_room(rng, band["other"], **hall), "vocals": voice}
+    other = in_room(rng, band["other"], **hall) if band["other"].any() else band["other"]
+    stems = band | {"other": other, "vocals": voice}
     spread = dict(zip(STEMS, rng.uniform(-LEVEL_SPREAD_DB, LEVEL_SPREAD_DB, len(STEMS)), strict=True))
     stems = {name: levelled(stems[name], LEVELS_DB[name] + spread[name]) for name in STEMS}
     gain = limiter_gain(np.sum(list(stems.values()), axis=0), CEILING) * 10 ** (-rng.uniform(0, TURNED_DOWN_DB) / 20)
