@@ -89,10 +89,13 @@ class Supervisor:
                     self._end_silent()
                     self._sweeper.sweep()
                     self._add_devices()
-            except Exception:
+            except Exception:  # the database, the queue or the machine, in any words; workers need to be watched
                 log.exception("supervisor: a round failed, going on")
-            time.sleep(WATCH_SECONDS)
-        self._stop_children()
+            time.sleep(WATCH_SECONDS)  # not an event's wait: drain() is called in a signal handler and only sets a flag
+        try:
+            self._stop_children()
+        except Exception:  # as above; but who waits for the end must not wait for ever
+            log.exception("supervisor: jobs of dead workers are left to the next start")
         self.stopped.set()
 
     def _watch(self, child: Child) -> None:
@@ -158,12 +161,13 @@ class Supervisor:
         for child in running:
             assert child.process is not None
             try:
-                status = child.process.wait(max(deadline - time.monotonic(), 0.1))
+                child.process.wait(max(deadline - time.monotonic(), 0.1))
             except subprocess.TimeoutExpired:
                 child.process.kill()
-                status = child.process.wait()
-            if status != 0:
-                self._sweeper.release(child.id, describe_exit(status))
+                child.process.wait()
+        for child in running:  # only now, since the database may be out of reach: none is left behind
+            if child.process is not None and child.process.returncode != 0:
+                self._sweeper.release(child.id, describe_exit(child.process.returncode))
 
 
 def describe_exit(status: int) -> str:

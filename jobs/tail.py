@@ -12,6 +12,7 @@ from jobs.store import JobStore
 BUSY_SECONDS = 0.02  # between looks while something runs
 IDLE_SECONDS = 0.25  # between looks while nothing does
 DISTANT_SECONDS = 0.1  # between looks at a database that cannot tell cheaply whether it changed
+FAILED_SECONDS = 1.0  # after a look that failed
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +62,11 @@ class Tail:
             try:
                 now = version()
                 if now is None or now != seen:
-                    seen = now
                     pause = self._look(distant=now is None)
-            except Exception:
+                    seen = now  # not before: what a failed look missed is looked at again
+            except Exception:  # the database or a client's connection, in any library's words; clients need this thread
                 log.exception("tail: a look failed, going on")
+                pause = FAILED_SECONDS
         self._look(distant=False)
 
     def _look(self, distant: bool) -> float:

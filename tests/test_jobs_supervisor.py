@@ -13,6 +13,7 @@ from jobs.queue import Queue
 from jobs.store import JobStore
 from jobs.supervisor import Supervisor
 from jobs.sweeper import Sweeper
+from storage.database import METADATA
 from tests.serving import Server, wait_until
 
 
@@ -47,5 +48,19 @@ def test_workers_that_cannot_even_begin_are_no_longer_expected(
     assert supervisor.expects("gpu")
     supervisor.start()
     wait_until(lambda: not supervisor.expects("gpu"), 20)
+    supervisor.drain()
+    assert supervisor.stopped.wait(20)
+
+
+@pytest.mark.skipif(shutil.which("false") is None, reason="needs a program that fails at once")
+def test_without_its_database_it_can_still_be_stopped(
+    config: Config, store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    METADATA.drop_all(store.database.engine)
+    sweeper = Sweeper(store, Queue("", tmp_path / "queue.db"), silence_seconds=5, max_attempts=3)
+    supervisor = Supervisor(replace(config, start_workers=True), store, sweeper)
+    supervisor.start()
+    wait_until(lambda: "a round failed" in caplog.text, 20)
     supervisor.drain()
     assert supervisor.stopped.wait(20)
