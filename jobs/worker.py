@@ -30,7 +30,7 @@ from logs import configure_logging, on_behalf_of
 from models import memory, weights
 from models.device import choose_device, describe_device
 from storage.database import Database
-from storage.files import Files, result_folder
+from storage.files import FULL, Files, is_full, result_folder
 from storage.songs import Songs
 
 POLL_SECONDS = 0.02  # between looks into an empty SQLite queue
@@ -68,7 +68,8 @@ class Worker:
         self.job: Job | None = None
         self.info: dict[str, Any] = {}
         self.trouble: StudioError | None = None  # why no job can run here
-        self.device_index = device_index
+        self.device, self.device_index = "cpu", device_index
+        self.models = self._no_models()
 
     def run(self) -> None:
         """Work until drain() is called and the present job is done or put back."""
@@ -76,12 +77,12 @@ class Worker:
         self._prepare()
         while self.drain_asked_at is None:
             if self.trouble and self._others_can():
-                time.sleep(WATCH_SECONDS)
+                time.sleep(WATCH_SECONDS)  # they take the jobs
                 continue
             job_id = self.queue.get(self.queue_name)
             if job_id is None:
                 if not self.queue.blocking:
-                    time.sleep(POLL_SECONDS)
+                    time.sleep(POLL_SECONDS)  # nothing tells of a new row in SQLite
             elif self.drain_asked_at is not None:
                 self.queue.put(self.queue_name, job_id)
             elif job := self.store.claim(job_id, self.id):
@@ -99,16 +100,19 @@ class Worker:
 
     def _prepare(self) -> None:
         """Find the device; where that fails, go on without, so that every job says why it cannot run."""
-        self.device = "cpu"
         try:
             self.info = self._find_device()
             log.info("worker %s takes jobs of queue %s on %s", self.id, self.queue_name, self.device)
         except StudioError as error:
             self._give_up(error, describe_device(None))
-        except Exception as error:
+        except Exception as error:  # an ImportError, an OSError of a library, a driver's RuntimeError
             log.exception("worker %s: torch does not start", self.id)
             self._give_up(ModelUnavailable(f"torch does not start on this machine: {error}"), {"device": None})
-        self.models = memory.LoadedModels(self.device, reserve_bytes=self.config.model_memory_reserve)
+        self.models = self._no_models()
+
+    def _no_models(self) -> memory.LoadedModels:
+        """The models of the present device, none of them loaded."""
+        return memory.LoadedModels(self.device, reserve_bytes=self.config.model_memory_reserve)
 
     def _give_up(self, trouble: StudioError, info: dict[str, Any]) -> None:
         """Go on as a worker that can run no job."""
@@ -144,7 +148,7 @@ class Worker:
             log.info("job %s: put back", job.id)
         except Cancelled:
             self._finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
-        except Exception as error:
+        except Exception as error:  # whatever a model raises is the job's failure, and not the worker's
             self._finish(job, _failure(job, error))
         else:
             self._finish(job, outcome)
@@ -204,7 +208,8 @@ class Worker:
             try:
                 if time.monotonic() - beaten_at >= self.config.heartbeat_seconds:
                     beaten_at = time.monotonic()
-                    info = self.info | {"loaded": self._loaded(), "pid": os.getpid()}
+                    loaded = [list(key) for key in self.models.loaded()]
+                    info = self.info | {"loaded": loaded, "pid": os.getpid()}
                     self.store.beat(self.id, self.queue_name, info)
                 self._leave_stuck_job()
             except Exception:  # the database is out of reach; it may come back
@@ -212,11 +217,7 @@ class Worker:
             asked_at = self.drain_asked_at
             if asked_at is not None and time.monotonic() - asked_at >= self.config.drain_seconds:
                 self.stop_job.set()
-            time.sleep(min(WATCH_SECONDS, self.config.heartbeat_seconds))
-
-    def _loaded(self) -> list[list[str]]:
-        """Which models are in memory."""
-        return [list(key) for key in self.models.loaded()] if hasattr(self, "models") else []
+            time.sleep(min(WATCH_SECONDS, self.config.heartbeat_seconds))  # the thread ends with the process
 
     def _leave_stuck_job(self) -> None:
         """A model that does not report cannot be stopped in another way."""
@@ -241,8 +242,8 @@ def _shown_folder(model: str, folder: str) -> dict[str, str]:
 
 def _failure(job: Job, error: Exception) -> Outcome:
     """The outcome of a job that raised."""
-    if isinstance(error, OSError) and error.errno == 28:  # ENOSPC, on every platform
-        error = StorageFull("The disk is full; remove songs or make room.")
+    if not isinstance(error, StudioError) and is_full(error):
+        error = StorageFull(FULL)
     if not isinstance(error, StudioError):
         log.error("job %s: %s %s broke", job.id, job.model, job.variant, exc_info=error)
         error = JobFailed(f"{job.model} {job.variant} failed with an internal error; the log has it under this job.")
@@ -303,7 +304,7 @@ def main() -> int:
     except InvalidInput as error:
         log.critical("%s", error.message)
         return 1
-    except Exception:
+    except Exception:  # the interpreter would print it too, but not as LOG_FORMAT wants it
         log.exception("worker %s ends", worker_id)
         return 1
     return 0

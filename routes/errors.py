@@ -1,6 +1,5 @@
 """Every error in the contract's one shape, and the one table from error class to HTTP status."""
 
-import errno
 import logging
 from typing import Any
 
@@ -23,6 +22,7 @@ from errors import (
 from logs import request_id
 from routes.context import studio
 from routes.requests import MAX_BODY_BYTES
+from storage.files import FULL, is_full
 
 STATUS: dict[type[StudioError], int] = {
     StudioError: 500,
@@ -138,12 +138,7 @@ def _sentence(error: HTTPException) -> str:
 
 def _unknown_error(error: Exception) -> Response:
     """A bug or a broken machine: the log has it all, the client a generic sentence."""
-    if _disk_is_full(error):
-        return _studio_error(StorageFull("The disk is full; remove songs or make room."))
+    if is_full(error):
+        return _studio_error(StorageFull(FULL))
     log.error("unexpected error", exc_info=error)
     return answer("Something went wrong on our side; the log has it under this request_id.", "internal_error", 500)
-
-
-def _disk_is_full(error: Exception) -> bool:
-    """Whether the operating system or SQLite says so."""
-    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "disk is full" in str(error)

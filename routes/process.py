@@ -12,7 +12,7 @@ from errors import NotFound
 from jobs import pipeline
 from jobs.inputs import STARTS_FROM_NOTHING
 from jobs.job import Job
-from jobs.song_status import files, job_record, processing_seconds
+from jobs.song_status import files, processing_seconds
 from logs import request_id
 from routes.context import SongPath, checked_id, known_song, studio, wants_async
 from routes.errors import COMMON, ErrorAnswer
@@ -189,7 +189,7 @@ def job_answer(job: Job, skipped: bool) -> dict[str, Any]:
         "model": job.model,
         "model_variant": job.variant,
         "status": job.status,
-        "result": job_record(job)["result"],
+        "result": job.result,
         "message": "Processing completed successfully",
         "job_id": job.id,
         "processing_time_seconds": processing_seconds(job),

@@ -62,7 +62,7 @@ def transcribe(form: TranscribeForm) -> Response:
     song = take_in(str(uuid.uuid4()))
     try:
         job, _ = finish_model(form.model, song.file_id, {**parameters, "model_variant": variant})
-    except Exception:
+    except Exception:  # whatever it was: without the answer nobody knows the song's id
         studio().jobs.remove_song(song.file_id)
         raise
     return _json_answer(job) if form.response_format == "json" else _file_answer(job, form.response_format)

@@ -103,7 +103,7 @@ def _upload(options: UploadOptions) -> tuple[Response, int]:
         return jsonify(answer | {"status": "uploaded", "message": "Upload complete."}), 200
     try:
         job, _ = studio().jobs.submit(first, opening=[pipeline.upload_event(first)])
-    except Exception:
+    except Exception:  # whatever it was: without the answer nobody knows the song's id
         studio().jobs.remove_song(file_id)
         raise
     started = {"job_id": job.id, "status_url": f"/status/{file_id}"}
@@ -146,8 +146,8 @@ def take_in(file_id: str) -> Song:
     studio().files.accept_upload(incoming, file_id, extension)
     try:
         studio().songs.add(song)
-    except Exception:
-        studio().files.remove_song(file_id)  # nobody would ever find it
+    except Exception:  # whatever it was: nobody would ever find the file
+        studio().files.remove_song(file_id)
         raise
     return song
 
@@ -196,10 +196,11 @@ def _finished(first: Job) -> dict[str, Any]:
     failed = {name: stage["error"] for name, stage in state["stages"].items() if stage["error"]}
     if failed:
         answer["message"] = failed.get("complete", "Processing finished with errors")
-    for name, describe in {"separation": _tracks, "transcription": _transcription, "karaoke": _karaoke}.items():
-        key = "tracks" if name == "separation" else name
+    described = {"separation": ("tracks", _tracks), "transcription": ("transcription", _transcription),
+                 "karaoke": ("karaoke", _karaoke)}  # fmt: skip
+    for name, (key, describe) in described.items():
         if name in failed:
-            answer["separation" if name == "separation" else key] = {"status": "failed", "error": failed[name]}
+            answer[name] = {"status": "failed", "error": failed[name]}
         elif name in jobs and jobs[name].status == COMPLETED:
             answer[key] = describe(jobs[name])
     return answer if first.following else answer | _of_one_model(studio().jobs.get(first.id), failed)

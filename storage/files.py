@@ -1,11 +1,13 @@
 """The files: uploads by song id, results by song, model and job; half-written ones are never visible."""
 
+import errno
 import shutil
 import time
 import uuid
 from pathlib import Path
 
 INCOMING = ".incoming"  # half-written files live here, on the same file system, until they are renamed
+FULL = "The disk is full; remove songs or make room."
 ABANDONED_SECONDS = 24 * 3600  # a half-written file nobody touched for so long belongs to no one
 
 
@@ -98,3 +100,8 @@ class Files:
 def result_folder(file_id: str, model: str, variant: str, job_id: str, attempt: int) -> str:
     """A job's results, relative to the outputs: one folder an attempt, so that none overwrites another."""
     return f"{file_id}/{model}/{variant}-{job_id[:8]}-{attempt}"
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the operating system or SQLite says by an error that the disk is full."""
+    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "disk is full" in str(error)

@@ -1,13 +1,15 @@
 """Files: what is half-written is never visible, what is removed is gone, what belongs to others stays."""
 
+import errno
 import os
+import sqlite3
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 
-from storage.files import ABANDONED_SECONDS, Files, result_folder
+from storage.files import ABANDONED_SECONDS, Files, is_full, result_folder
 
 SONG, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
 JOB = str(uuid.uuid4())
@@ -120,3 +122,16 @@ def test_what_nobody_touched_for_a_day_is_removed(files: Files) -> None:
         os.utime(path, (long_ago, long_ago))
     files.remove_abandoned()
     assert [path.exists() for path in (old_upload, old_staging, new_upload, new_staging)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (sqlite3.OperationalError("database or disk is full"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (ValueError("full"), False),
+    ],
+)
+def test_a_full_disk_is_known_by_its_errors(error: Exception, full: bool) -> None:
+    assert is_full(error) is full
