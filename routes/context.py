@@ -15,11 +15,26 @@ from jobs.store import JobStore
 from storage.files import Files
 from storage.songs import Song, Songs, is_file_id
 
+MAX_OFFSET = 1_000_000_000
+
 
 class SongPath(BaseModel):
     """The song."""
 
     file_id: str = Field(json_schema_extra={"format": "uuid"})
+
+
+class ModelPath(BaseModel):
+    """The model."""
+
+    model_name: str
+
+
+class PageQuery(BaseModel):
+    """Which part of a list, newest first."""
+
+    limit: int = Field(50, ge=1, le=500)
+    offset: int = Field(0, ge=0, le=MAX_OFFSET)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 import models
 from errors import NotFound
 from jobs.job import COMPLETED
-from routes.context import SongPath, checked_id, known_song, studio
+from routes.context import ModelPath, SongPath, checked_id, known_song, studio
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="download", description="Get files")
@@ -31,10 +31,9 @@ class TrackPath(SongPath):
     track: str
 
 
-class ResultPath(SongPath):
+class ResultPath(ModelPath, SongPath):
     """Model, song and name of a result file."""
 
-    model_name: str
     filename: str
 
 

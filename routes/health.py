@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 import models
 from errors import ModelUnavailable
+from jobs.job import QUEUED
 from routes.context import studio
 from routes.errors import COMMON, ErrorAnswer
 
@@ -58,7 +59,7 @@ def health() -> Response:
     answer = HealthAnswer(
         status="healthy", message="The service is running.", available_models=list(models.REGISTRY),
         websocket_support=True, transcription_endpoint="/transcribe", timestamp=datetime.now(UTC).isoformat(),
-        version=studio().version, workers=len(workers), queue_depth=studio().store.count(status="queued"),
+        version=studio().version, workers=len(workers), queue_depth=studio().store.count(status=QUEUED),
         device=next(iter(devices), None),
     )  # fmt: skip
     return jsonify(answer.model_dump())

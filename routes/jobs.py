@@ -5,16 +5,15 @@ from typing import Any, Literal
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from jobs.song_status import job_record
-from routes.context import checked_id, studio
+from routes.context import PageQuery, checked_id, studio
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="jobs", description="Jobs")
 bp = APIBlueprint("jobs", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
-MAX_OFFSET = 1_000_000_000
 ONE: ResponseDict = {404: ErrorAnswer, 409: ErrorAnswer}
 
 
@@ -48,13 +47,11 @@ class JobPath(BaseModel):
     job_id: str
 
 
-class JobsQuery(BaseModel):
+class JobsQuery(PageQuery):
     """Which jobs, newest first."""
 
     status: Literal["queued", "running", "paused", "completed", "failed", "cancelled"] | None = None
     file_id: str | None = None
-    limit: int = Field(50, ge=1, le=500)
-    offset: int = Field(0, ge=0, le=MAX_OFFSET)
 
 
 @bp.get("/jobs", responses={200: JobsAnswer, 400: ErrorAnswer})

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 import models as registry
 from models import weights
-from routes.context import studio
+from routes.context import ModelPath, studio
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="models", description="Models and variants")
@@ -48,12 +48,6 @@ class OneModelAnswer(BaseModel):
 
     model: str
     config: ModelAnswer
-
-
-class ModelPath(BaseModel):
-    """The model's name."""
-
-    model_name: str
 
 
 def _describe(spec: registry.ModelSpec) -> ModelAnswer:

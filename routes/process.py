@@ -14,17 +14,15 @@ from jobs.inputs import STARTS_FROM_NOTHING
 from jobs.job import Job
 from jobs.song_status import files, processing_seconds
 from logs import request_id
-from routes.context import SongPath, checked_id, known_song, studio, wants_async
+from routes.context import ModelPath, SongPath, checked_id, known_song, studio, wants_async
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="process", description="Run a model on a song")
 bp = APIBlueprint("process", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
 
-class AnyModelPath(SongPath):
+class AnyModelPath(ModelPath, SongPath):
     """Model and song."""
-
-    model_name: str
 
 
 class AsyncQuery(BaseModel):

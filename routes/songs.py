@@ -11,9 +11,8 @@ from jobs.job import COMPLETED, Job
 from jobs.song_status import files, overall, tracks
 from routes import download
 from routes.cleanup import CleanupAnswer, remove
-from routes.context import SongPath, studio
+from routes.context import PageQuery, SongPath, studio
 from routes.errors import COMMON, ErrorAnswer
-from routes.jobs import MAX_OFFSET
 from storage.songs import Song
 
 TAG = Tag(name="songs", description="The library")
@@ -38,13 +37,6 @@ class SongsAnswer(BaseModel):
 
     songs: list[SongAnswer]
     total: int
-
-
-class PageQuery(BaseModel):
-    """Which part of a list, newest first."""
-
-    limit: int = Field(50, ge=1, le=500)
-    offset: int = Field(0, ge=0, le=MAX_OFFSET)
 
 
 class SongsQuery(PageQuery):

@@ -19,7 +19,7 @@ from jobs.job import CANCELLED, COMPLETED, Job, NewJob
 from jobs.song_status import files, song_status
 from logs import request_id
 from models import FILE_TYPES, audio
-from routes.context import studio
+from routes.context import ModelPath, studio
 from routes.errors import COMMON, ErrorAnswer
 from storage.songs import Song, display_name, title_and_artist
 
@@ -45,12 +45,6 @@ class UploadForm(UploadOptions):
     """The multipart form of an upload."""
 
     file: FileStorage = Field(description="mp3, wav, flac, m4a or ogg")
-
-
-class ModelPath(BaseModel):
-    """The model the song is for."""
-
-    model_name: str
 
 
 class UploadAnswer(BaseModel):

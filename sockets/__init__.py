@@ -1,4 +1,4 @@
-"""Socket.IO: rooms, replay and live sessions."""
+"""Socket.IO: rooms and replay."""
 
 from flask_socketio import SocketIO
 
