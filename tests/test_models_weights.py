@@ -1,161 +1,30 @@
-"""Weights: found, refused, fetched. The hub and the other hosts are small servers here; their clients are real."""
+"""Weights: found or refused, and the command."""
 
-import errno
-import hashlib
-import json
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from errors import Cancelled, ModelUnavailable, StorageFull
 from models import REGISTRY, weights
-from models.checkpoints import AUDIOCRAFT_PARTS
+from tests.hosts import Said, copy_bag, leave_alone, refused
 
 ROOT = Path(__file__).parent.parent
-REVISION = "0" * 40
 EVERY_VARIANT = [(model, variant) for model, variants in weights.SOURCES.items() for variant in variants]
-
-
-class Host:
-    """A file server that also answers as the Hugging Face hub does for one repository.
-
-    Parameters
-    ----------
-    folder : Path
-        Its files.
-    repository : str
-        The hub's only repository, "owner/name".
-    gated : bool
-        Whether its licence was not accepted.
-    """
-
-    def __init__(self, folder: Path, repository: str = "", gated: bool = False) -> None:
-        host = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self._answer()
-
-            def do_GET(self) -> None:
-                self.wfile.write(self._answer())
-
-            def _answer(self) -> bytes:
-                """Send the headers; the body."""
-                host.asked.append(self.path)
-                path, status, headers, body = self.path.partition("?")[0], 200, {}, b""
-                files = [file.name for file in folder.iterdir() if file.is_file()]
-                if gated and path.startswith(f"/{repository}/resolve/"):
-                    status, headers = 403, {"X-Error-Code": "GatedRepo"}
-                elif path.startswith(f"/api/models/{repository}/tree/"):
-                    body = json.dumps([_entry(folder / name) for name in files]).encode()
-                elif repository and path.startswith(f"/api/models/{repository}"):
-                    info = {"id": repository, "sha": REVISION, "siblings": [{"rfilename": name} for name in files]}
-                    body = json.dumps(info).encode()
-                elif (name := path.rpartition("/")[2]) in files:
-                    body = (folder / name).read_bytes()
-                    headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "X-Repo-Commit": REVISION}
-                else:
-                    status = 404
-                self.send_response(status)
-                for key, value in ({"Content-Length": str(len(body))} | headers).items():
-                    self.send_header(key, value)
-                self.end_headers()
-                return body
-
-            def log_message(self, *_arguments: Any) -> None:
-                """Say nothing."""
-
-        self.asked: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def close(self) -> None:
-        """Answer no more."""
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def _entry(file: Path) -> dict[str, Any]:
-    """A file as the hub's tree lists it."""
-    return {
-        "type": "file",
-        "path": file.name,
-        "size": file.stat().st_size,
-        "oid": hashlib.sha1(file.read_bytes()).hexdigest(),
-    }
 
 
 @pytest.fixture(autouse=True)
 def no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty caches, and no host that could be reached."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("TORCH_HOME", raising=False)
-    use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path / "hub_cache")
-
-
-def use_hub(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
-    """Point the hub's client to a server and a cache."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    leave_alone(monkeypatch, tmp_path)
 
 
 @pytest.fixture
 def demucs_files(weights_dir: Path, tmp_path: Path) -> Path:
     """The files of the bag mdx alone."""
-    import yaml
-
-    folder = tmp_path / "demucs_files"
-    folder.mkdir()
-    shutil.copy(weights_dir / "demucs" / "mdx.yaml", folder)
-    for signature in yaml.safe_load((folder / "mdx.yaml").read_text())["models"]:
-        for file in (weights_dir / "demucs").glob(f"{signature}-*.th"):
-            shutil.copy(file, folder)
-    return folder
-
-
-@pytest.fixture
-def hub_files(weights_dir: Path, tmp_path: Path) -> Path:
-    """A repository of MusicGen as the hub has it, with audiocraft's files beside."""
-    folder = tmp_path / "hub_files"
-    shutil.copytree(weights_dir / "musicgen" / "small", folder)
-    for name in AUDIOCRAFT_PARTS:
-        (folder / name).write_bytes(f"audiocraft's {name}".encode())
-    return folder
-
-
-@pytest.fixture
-def hub(hub_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """A hub with MusicGen small."""
-    host = Host(hub_files, "facebook/musicgen-small")
-    use_hub(monkeypatch, host.url, tmp_path / "hub_cache")
-    yield host
-    host.close()
-
-
-class Said(list[float]):
-    """A report that keeps the fractions."""
-
-    def __call__(self, fraction: float, message: str | None = None) -> None:
-        self.append(fraction)
-
-
-def refused(model: str, variant: str, models_dir: Path | None) -> str:
-    """What fetch() says when it cannot."""
-    with pytest.raises(ModelUnavailable) as caught:
-        weights.fetch(model, variant, models_dir, Said())
-    return caught.value.message
+    return copy_bag(weights_dir / "demucs", "mdx", tmp_path / "demucs_files")
 
 
 def test_the_table_is_the_libraries_own() -> None:
@@ -274,168 +143,6 @@ def test_one_wrong_byte_is_seen_where_the_name_carries_a_checksum(weights_dir: P
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
     assert str(damaged) in refused("demucs", "htdemucs", tmp_path)
-
-
-def test_a_repository_of_the_hub_is_fetched_into_the_models_folder(hub: Host, hub_files: Path, tmp_path: Path) -> None:
-    said = Said()
-    found = weights.fetch("musicgen", "small", tmp_path / "models", said)
-    assert found == tmp_path / "models" / "musicgen" / "small"
-    assert (found / "model.safetensors").read_bytes() == (hub_files / "model.safetensors").read_bytes()
-    assert not (found / "state_dict.bin").exists()
-    assert said[0] == 0.0
-    assert len(said) > 1
-    assert said[-1] == 1.0
-    hub.asked.clear()
-    assert weights.fetch("musicgen", "small", tmp_path / "models", said) == found
-    assert hub.asked == []
-
-
-def test_without_a_models_folder_it_goes_to_the_hubs_cache(hub: Host, tmp_path: Path) -> None:
-    found = weights.fetch("musicgen", "small", None, Said())
-    assert found == tmp_path / "hub_cache" / "models--facebook--musicgen-small" / "snapshots" / REVISION
-    assert weights.find("musicgen", "small", None) == found
-
-
-def test_an_old_repository_without_safetensors_is_fetched_too(hub: Host, hub_files: Path, tmp_path: Path) -> None:
-    (hub_files / "model.safetensors").rename(hub_files / "pytorch_model.bin")
-    found = weights.fetch("musicgen", "small", tmp_path / "models", Said())
-    assert found is not None
-    assert (found / "pytorch_model.bin").exists()
-    assert not (found / "state_dict.bin").exists()
-
-
-def test_audiocraft_gets_its_own_files(hub: Host, tmp_path: Path) -> None:
-    found = weights.fetch("musicgen_audiocraft", "small", tmp_path, Said())
-    assert found == tmp_path / "musicgen_audiocraft" / "small"
-    assert sorted(path.name for path in found.iterdir() if path.is_file()) == sorted(AUDIOCRAFT_PARTS)
-    (found / AUDIOCRAFT_PARTS[1]).unlink()
-    assert weights.find("musicgen_audiocraft", "small", tmp_path) is None
-
-
-def test_a_cancelled_download_leaves_nothing_that_counts(hub: Host, tmp_path: Path) -> None:
-    def cancel_when_it_moves(fraction: float, message: str | None = None) -> None:
-        if fraction > 0:
-            raise Cancelled
-
-    with pytest.raises(Cancelled):
-        weights.fetch("musicgen", "small", tmp_path / "models", cancel_when_it_moves)
-    assert weights.find("musicgen", "small", tmp_path / "models") is None
-    assert weights.fetch("musicgen", "small", tmp_path / "models", Said()) is not None
-
-
-def test_a_cancelled_download_of_demucs_does_not_go_on_elsewhere(
-    demucs_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import demucs.pretrained
-
-    def cancel_when_it_moves(fraction: float, message: str | None = None) -> None:
-        if fraction > 0:
-            raise Cancelled
-
-    hub, older = Host(demucs_files, "adefossez/Demucs-mdx"), Host(demucs_files)
-    use_hub(monkeypatch, hub.url, tmp_path / "hub_cache")
-    monkeypatch.setattr(demucs.pretrained, "ROOT_URL", f"{older.url}/")
-    with pytest.raises(Cancelled):
-        weights.fetch("demucs", "mdx", tmp_path / "models", cancel_when_it_moves)
-    assert older.asked == []
-    hub.close()
-    older.close()
-
-
-def test_a_gated_repository_says_how_to_get_in(
-    hub_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host = Host(hub_files, "google/gemma-2-2b-it", gated=True)
-    use_hub(monkeypatch, host.url, tmp_path / "hub_cache")
-    message = refused("gemma_3n", "gemma-2-2b-it", tmp_path)
-    host.close()
-    assert "accept the licence at https://huggingface.co/google/gemma-2-2b-it" in message
-    assert "HF_TOKEN" in message
-
-
-def test_whispers_checkpoint_is_fetched_and_checked(
-    weights_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import whisper
-
-    original = weights_dir / "whisper" / "tiny.pt"
-    host = Host(original.parent)
-    digest = hashlib.sha256(original.read_bytes()).hexdigest()
-    monkeypatch.setitem(whisper._MODELS, "tiny", f"{host.url}/{digest}/tiny.pt")
-    monkeypatch.setitem(whisper._MODELS, "base", f"{host.url}/{digest[::-1]}/base.pt")
-    said = Said()
-    found = weights.fetch("whisper", "tiny", tmp_path, said)
-    assert found == tmp_path / "whisper" / "tiny.pt"
-    assert found.read_bytes() == original.read_bytes()
-    assert said == sorted(said)
-    assert said[-1] == 1.0
-    assert "base.pt" in refused("whisper", "base", tmp_path)
-    assert [file.name for file in (tmp_path / "whisper").iterdir()] == ["tiny.pt"]
-    host.close()
-
-
-@pytest.mark.parametrize("own_folder", [True, False])
-def test_demucs_falls_back_to_its_older_address(
-    own_folder: bool, demucs_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import demucs.pretrained
-
-    host = Host(demucs_files)
-    names = sorted(file.name for file in demucs_files.glob("*.th"))
-    (demucs_files / "files.txt").write_text("root: mdx_final/\n" + "\n".join(names))
-    monkeypatch.setattr(demucs.pretrained, "ROOT_URL", f"{host.url}/demucs/")
-    monkeypatch.setattr(demucs.pretrained, "REMOTE_ROOT", demucs_files)
-    said = Said()
-    found = weights.fetch("demucs", "mdx", tmp_path / "models" if own_folder else None, said)
-    older_cache = tmp_path / "cache" / "torch" / "hub" / "checkpoints"
-    assert found == (tmp_path / "models" / "demucs" if own_folder else older_cache)
-    assert said == sorted(said)
-    assert sorted(file.name for file in found.iterdir()) == [*names, "mdx.yaml"]
-    assert f"/demucs/mdx_final/{names[0]}" in host.asked
-    demucs.pretrained.get_model("mdx", repo=found)
-    host.close()
-
-
-def test_a_wrong_file_at_the_older_address_is_refused(
-    demucs_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import demucs.pretrained
-
-    names = sorted(file.name for file in demucs_files.glob("*.th"))
-    (demucs_files / "files.txt").write_text("root: mdx_final/\n" + "\n".join(names))
-    (demucs_files / names[0]).write_bytes(b"an error page of some proxy")
-    host = Host(demucs_files)
-    monkeypatch.setattr(demucs.pretrained, "ROOT_URL", f"{host.url}/demucs/")
-    monkeypatch.setattr(demucs.pretrained, "REMOTE_ROOT", demucs_files)
-    refused("demucs", "mdx", tmp_path / "models")
-    host.close()
-    assert names[0] not in [file.name for file in (tmp_path / "models" / "demucs").iterdir()]
-
-
-@pytest.mark.parametrize(("model", "variant"), [("whisper", "tiny"), ("musicgen", "small"), ("demucs", "mdx")])
-def test_a_full_disk_is_said(
-    model: str, variant: str, weights_dir: Path, hub_files: Path, demucs_files: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    import demucs.pretrained
-    import whisper
-
-    def fill_the_disk_when_it_moves(fraction: float, message: str | None = None) -> None:
-        if fraction > 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    folder = {"whisper": weights_dir / "whisper", "musicgen": hub_files, "demucs": demucs_files}[model]
-    host, older = Host(folder, weights.SOURCES[model][variant].repository or ""), Host(demucs_files)
-    use_hub(monkeypatch, host.url, tmp_path / "hub_cache")
-    monkeypatch.setattr(demucs.pretrained, "ROOT_URL", f"{older.url}/")
-    digest = hashlib.sha256((weights_dir / "whisper" / "tiny.pt").read_bytes()).hexdigest()
-    monkeypatch.setitem(whisper._MODELS, "tiny", f"{host.url}/{digest}/tiny.pt")
-    with pytest.raises(StorageFull, match=f"{model} {variant}") as caught:
-        weights.fetch(model, variant, tmp_path / "models", fill_the_disk_when_it_moves)
-    assert str(tmp_path / "models" / model) in caught.value.message
-    assert older.asked == []
-    host.close()
-    older.close()
 
 
 @pytest.mark.parametrize(("names", "pairs"), [
