@@ -202,40 +202,6 @@ def run(model: Whisper, request: Request, audio_path: Path, out_dir: Path, repor
     )  # fmt: skip
 
 
-def align(
-    model: Whisper, audio_path: Path, lyrics: Sequence[str], report: Report, language: str | None = None
-) -> list[alignment.Line]:
-    """Time lyrics that are known by the voice that sings them.
-
-    Parameters
-    ----------
-    model : Whisper
-    audio_path : Path
-        The vocal stem.
-    lyrics : sequence of str
-        Lines; blank ones and headings in brackets, [Chorus], are left out.
-    report : Report
-    language : str, optional
-        A code; detected when left out.
-
-    Returns
-    -------
-    list of Line
-        Every line with all its words, in order; empty when there is no voice.
-
-    Raises
-    ------
-    UnsupportedAudio, NotFound
-        As audio.decode().
-    InvalidInput
-        When there are no words, or far too many for the voice.
-    """
-    loudness = voice.listen(audio_path, share(report, 0.0, LISTENED))
-    if not voice.passages(loudness):
-        return []
-    return _align(model, audio_path, lyrics, loudness, report, language)[0]
-
-
 def _set_alignment_heads(network: Any, variant: str) -> None:
     """Choose the attention heads known to time words well, which the library does for downloads only."""
     import whisper

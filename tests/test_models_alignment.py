@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from errors import Cancelled, InvalidInput
-from models import audio, whisper, words
+from models import audio, voice, whisper, words
 from models.alignment import sung_lines
+from models.progress import share
 from tests import render
 
 RATE = 16000
@@ -49,6 +50,12 @@ def told(fractions):
     return lambda fraction, message=None: fractions.append(fraction)
 
 
+def align(model, path, lyrics, report, language=None):
+    """Lyrics as run() times them."""
+    loudness = voice.listen(path, share(report, 0.0, whisper.LISTENED))
+    return whisper._align(model, path, lyrics, loudness, report, language)[0]
+
+
 def assert_in_order(lines, passages):
     """Times are monotone and every word lies in one passage."""
     timed = [word for line in lines for word in line.words]
@@ -61,7 +68,7 @@ def assert_in_order(lines, passages):
 def test_every_word_once_in_order_inside_the_voice(model, speech, tmp_path):
     path = recording(tmp_path / "a.wav", silence(5), speech, silence(8), speech, silence(4))
     fractions = []
-    lines = whisper.align(model, path, LYRICS.splitlines(), told(fractions))
+    lines = align(model, path, LYRICS.splitlines(), told(fractions))
     assert ["".join(word.text for word in line.words) for line in lines] == [f" {line}" for line in LINES]
     assert [[word.text.strip() for word in line.words] for line in lines] == [line.split() for line in LINES]
     assert_in_order(lines, [(4.5, 9.5), (16.5, 21.5)])
@@ -70,7 +77,7 @@ def test_every_word_once_in_order_inside_the_voice(model, speech, tmp_path):
 
 def test_words_spread_over_a_long_voice_that_is_not_understood(model, speech, tmp_path):
     path = recording(tmp_path / "a.wav", *[speech] * 25)
-    lines = whisper.align(model, path, ["one two three four five six"] * 10, lambda fraction, message=None: None, "en")
+    lines = align(model, path, ["one two three four five six"] * 10, lambda fraction, message=None: None, "en")
     assert len(lines) == 10
     assert_in_order(lines, [(0, 100)])
     starts = [line.words[0].start for line in lines]
@@ -88,7 +95,7 @@ def test_words_spread_over_a_long_voice_that_is_not_understood(model, speech, tm
 )
 def test_words_of_any_script(model, speech, tmp_path, language, line, expected):
     path = recording(tmp_path / "a.wav", speech)
-    (timed,) = whisper.align(model, path, [line], lambda fraction, message=None: None, language)
+    (timed,) = align(model, path, [line], lambda fraction, message=None: None, language)
     assert [word.text.strip() for word in timed.words] == expected
 
 
@@ -114,7 +121,6 @@ def test_run_with_lyrics_writes_them_with_their_times(model, speech, tmp_path):
 
 def test_without_voice_nothing_is_timed(model, tmp_path):
     path = recording(tmp_path / "a.wav", silence(6))
-    assert whisper.align(model, path, LINES, lambda fraction, message=None: None) == []
     result = whisper.run(model, whisper.Request(lyrics=LYRICS), path, tmp_path, lambda fraction, message=None: None)
     assert (result.segment_count, result.message) == (0, "No voice found in this recording.")
 
@@ -122,15 +128,15 @@ def test_without_voice_nothing_is_timed(model, tmp_path):
 def test_lyrics_that_cannot_be_sung_so_fast_are_refused(model, speech, tmp_path):
     path = recording(tmp_path / "a.wav", speech)
     with pytest.raises(InvalidInput, match="700 words"):
-        whisper.align(model, path, ["la " * 700], lambda fraction, message=None: None, "en")
+        align(model, path, ["la " * 700], lambda fraction, message=None: None, "en")
     with pytest.raises(InvalidInput, match="no words"):
-        whisper.align(model, path, ["", "[Chorus]"], lambda fraction, message=None: None)
+        align(model, path, ["", "[Chorus]"], lambda fraction, message=None: None)
 
 
 def test_cancelling_leaves_the_model_whole(model, speech, tmp_path):
     path = recording(tmp_path / "a.wav", speech)
     fractions = []
-    expected = whisper.align(model, path, LINES, told(fractions))
+    expected = align(model, path, LINES, told(fractions))
     for stop in (1, len(fractions) - 3, len(fractions) - 1):
         countdown = iter(range(stop))
 
@@ -139,8 +145,8 @@ def test_cancelling_leaves_the_model_whole(model, speech, tmp_path):
                 raise Cancelled
 
         with pytest.raises(Cancelled):
-            whisper.align(model, path, LINES, report)
-    assert whisper.align(model, path, LINES, told([])) == expected
+            align(model, path, LINES, report)
+    assert align(model, path, LINES, told([])) == expected
 
 
 def test_headings_and_blank_lines_are_not_sung():
