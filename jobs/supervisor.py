@@ -37,7 +37,6 @@ class Child:
     heard_at: float = 0.0  # Unix seconds
     start_after: float = 0.0
     pause_seconds: float = 0.0
-    starts: int = 0
     stillborn: int = 0  # in a row, before their first sign of life
 
 
@@ -67,11 +66,6 @@ class Supervisor:
         Safe in a signal handler, which may have interrupted the holder of any lock: it only sets a flag.
         """
         self.draining = True
-
-    @property
-    def restarts(self) -> int:
-        """How often a worker had to be replaced."""
-        return sum(max(child.starts - 1, 0) for child in self._children)
 
     def expects(self, queue: str) -> bool:
         """Whether a worker of that queue runs or will soon; no more once several could not even begin."""
@@ -110,7 +104,6 @@ class Supervisor:
 
     def _spawn(self, child: Child) -> None:
         """Start a worker process; it ends when our end of its standard input closes, which it does when we die."""
-        child.starts += 1
         child.id = f"{os.getpid()}-{child.queue}{child.index}-{time.time_ns():x}"
         # It stays in our folder, where relative paths mean what they mean to us; -P: and imports nothing from there.
         command = [sys.executable, "-P", "-m", "jobs.worker", "--supervised", "--id", child.id, "--queue", child.queue,
