@@ -34,9 +34,9 @@ def inputs(store: JobStore, files: Files) -> Inputs:
     return Inputs(store, songs, files)
 
 
-def finished(store: JobStore, files: Files, model: str, result: dict[str, Any], *names: str) -> str:
+def finished(store: JobStore, files: Files, model: str, result: dict[str, Any], *names: str, **parameters: Any) -> str:
     """A completed job of the song with such files; its folder."""
-    job = running(store, a_job(file_id=SONG, model=model, parameters={"n": store.count()}))
+    job = running(store, a_job(file_id=SONG, model=model, parameters={"n": store.count()} | parameters))
     folder = result_folder(SONG, model, job.variant, job.id, 1)
     staging = files.staging(job.id, 1)
     for name in names:
@@ -95,3 +95,46 @@ def test_karaoke_takes_the_newest_that_is_still_there(store: JobStore, files: Fi
     files.remove_results(new)
     request, _ = inputs.prepare(store.find(model="karaoke")[0])
     assert request.instrumental == files.result(old, "no_vocals.mp3")
+
+
+def test_given_lyrics_go_with_the_transcription_that_timed_them(
+    store: JobStore, files: Files, inputs: Inputs
+) -> None:
+    finished(store, files, "demucs", {}, "vocals.wav", "instrumental.wav")
+    heard = finished(store, files, "whisper", {"transcription_file": "t.json"}, "t.json")
+    timed = finished(store, files, "whisper", {"transcription_file": "t.json"}, "t.json", lyrics="la la")
+    request, _ = request_for(store, inputs, "karaoke", lyrics="la la")
+    assert request.transcription == files.result(timed, "t.json")
+    request, _ = request_for(store, inputs, "karaoke")
+    assert request.transcription == files.result(heard, "t.json"), "the words that were heard, though they are older"
+    with pytest.raises(Conflict, match="missing: transcription"):
+        request_for(store, inputs, "karaoke", lyrics="na na")
+
+
+def test_what_must_run_before(store: JobStore, files: Files, inputs: Inputs) -> None:
+    def missing(model: str, variant: str | None = None, **parameters: Any) -> list[tuple[str, str, str | None]]:
+        jobs = inputs.missing_jobs(pipeline.new_job(model, SONG, variant, parameters))
+        return [(job.model, job.source, job.parameters["lyrics"]) for job in jobs]
+
+    assert missing("demucs") == []
+    assert missing("gemma_3n", task="analyze") == []
+    assert missing("gemma_3n", "gemma-3n-E2B-it", task="transcribe") == [], "it hears for itself"
+    assert missing("gemma_3n", task="transcribe") == [("whisper", "upload", None)]
+    with pytest.raises(Conflict, match="missing: vocals, instrumental"):
+        missing("karaoke", lyrics="la la")
+    finished(store, files, "demucs", {}, "vocals.wav", "instrumental.wav")
+    assert missing("gemma_3n", task="transcribe") == [("whisper", "vocals", None)]
+    assert missing("karaoke", lyrics="la la") == [("whisper", "vocals", "la la")]
+    assert missing("karaoke", "instrumental_only", lyrics="la la") == []
+    with pytest.raises(Conflict, match="missing: transcription"):
+        missing("karaoke")
+    finished(store, files, "whisper", {"transcription_file": "t.json"}, "t.json", lyrics="la la")
+    assert missing("karaoke", lyrics="la la") == []
+    assert missing("gemma_3n", task="transcribe") == []
+
+
+def test_music_starts_from_an_upload_or_from_nothing(store: JobStore, files: Files, inputs: Inputs) -> None:
+    _, audio_path = request_for(store, inputs, "musicgen", prompt="a tune")
+    assert audio_path == files.upload(SONG, "wav")
+    nothing = pipeline.new_job("musicgen", str(uuid.uuid4()), None, {"prompt": "a tune"})
+    assert inputs.prepare(running(store, nothing))[1] is None
