@@ -11,7 +11,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "RESULTS.md"
-TITLES = {"web": "The web process", "demucs_memory": "Separating a long song"}
+TITLES = {
+    "web": "The web process",
+    "demucs_memory": "Separating a long song",
+    "demo_models": "The demo models on unseen songs",
+}
 HEAD = """# Results
 
 Measured by the scripts in this folder; `make bench` runs them again. Each section says when and on what.
@@ -54,7 +58,7 @@ def main() -> None:
     """Run what was asked for, and write the file after each."""
     parser = argparse.ArgumentParser(description="Run measurements and write bench/RESULTS.md.")
     parser.add_argument("--long", action="store_true", help="also those that take many minutes")
-    names = ["web", "demucs_memory"] if parser.parse_args().long else ["web"]
+    names = ["web", "demucs_memory", "demo_models"] if parser.parse_args().long else ["web"]
     for name in names:
         document = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else HEAD
         RESULTS.write_text(with_section(document, name, measure(name)), encoding="utf-8")

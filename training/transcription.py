@@ -1,6 +1,6 @@
 """Training of the small model of words: a Whisper, the library's own class, on synthesised singing.
 
-python -m training.transcription CORPUS OUT_DIR --steps STEPS [--threads THREADS]
+python -m training.transcription CORPUS OUT_DIR --steps STEPS [--start MODEL.pt] [--threads THREADS]
 
 Besides the next token the model learns which word is sung in every frame of the encoder, and to attend to a token
 where it is sung, since a synthesiser knows both. The vocabulary is the library's; only the tokens of our songs are
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from whisper import load_model
 from whisper.model import ModelDimensions, Whisper, sinusoids
 
 from training.corpus import read_corpus
@@ -56,6 +57,7 @@ class Trainee(nn.Module):
     def __init__(self, tokens: Tokens) -> None:
         super().__init__()
         self.whisper = Whisper(DIMENSIONS)
+        self._used = tokens.used
         table = nn.Embedding(len(tokens.used), STATE)
         first_stamp = tokens.place[tokens.tokenizer.timestamp_begin]
         with torch.no_grad():
@@ -67,6 +69,15 @@ class Trainee(nn.Module):
                 convolution.weight *= CONVOLUTION_GAIN
         self.whisper.decoder.token_embedding = table
         self.sung = nn.Linear(STATE, 2 * len(tokens.words) + 1)
+
+    @torch.no_grad()
+    def start_from(self, trained: Whisper) -> None:
+        """Take over a trained model of the same dimensions; tokens that it was not trained for stay as they are."""
+        weights = trained.state_dict()
+        rows = weights.pop("decoder.token_embedding.weight")[self._used]
+        known = rows[:, 0] > NEVER / 2
+        self.whisper.decoder.token_embedding.weight[known] = rows[known]
+        self.whisper.load_state_dict(weights, strict=False)
 
     def encode(self, mel: Tensor, first_frames: Sequence[int]) -> Tensor:
         """The encoder of the library, for windows of any length from any position: (batch, frames, STATE)."""
@@ -108,7 +119,7 @@ class Trainee(nn.Module):
         self.whisper.decoder.ln.weight[0], self.whisper.decoder.ln.bias[0] = 0, 1
 
 
-def train(corpus: Path, out_dir: Path, steps: int, threads: int) -> Path:
+def train(corpus: Path, out_dir: Path, steps: int, start: Path | None, threads: int) -> Path:
     """Train the model.
 
     Parameters
@@ -119,6 +130,8 @@ def train(corpus: Path, out_dir: Path, steps: int, threads: int) -> Path:
         Gets transcription.pt, from which a stopped run goes on, and the model for Whisper.
     steps : int
         In all, those of the stopped run included.
+    start : Path, optional
+        A Whisper checkpoint of the same dimensions, from which this one starts.
     threads : int
         Of torch, on a CPU.
 
@@ -133,6 +146,8 @@ def train(corpus: Path, out_dir: Path, steps: int, threads: int) -> Path:
     out_dir.mkdir(parents=True, exist_ok=True)
     tokens = Tokens()
     model = Trainee(tokens).to(device)
+    if start:
+        model.start_from(load_model(start, device))
     optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY)
     first = _go_on(out_dir / CHECKPOINT, model, optimiser)
     windows = _windows(corpus, SEED + first, tokens)
@@ -265,9 +280,10 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--start", type=Path, help="a checkpoint of the same dimensions to start from")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
-    print(train(arguments.corpus, arguments.out_dir, arguments.steps, arguments.threads))
+    print(train(**vars(arguments)))
 
 
 if __name__ == "__main__":
