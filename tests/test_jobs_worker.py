@@ -1,16 +1,13 @@
 """Workers that cannot work, or break: jobs end with the reason, and whoever asks learns it."""
 
 import dataclasses
-import errno
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import requests
 
 import jobs.worker as worker_module
 from config import Config
@@ -71,44 +68,6 @@ def test_a_worker_that_breaks_says_so_in_its_log(tmp_path: Path) -> None:
     (line,) = map(json.loads, ran.stderr.splitlines())
     assert (line["level"], line["message"]) == ("ERROR", "worker w ends")
     assert "FileExistsError" in line["traceback"]
-
-
-def opened_by_a_reader(pipe: Path) -> int | None:
-    """A named pipe, open for writing, once someone reads it, who then waits for us."""
-    try:
-        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno != errno.ENXIO:
-            raise
-        return None
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a file that never answers")
-def test_what_is_logged_of_a_jobs_end_carries_its_request(tmp_path: Path, weights_dir: Path, tone: Path) -> None:
-    settings = {"CANCEL_SECONDS": 0.5, "HEARTBEAT_SECONDS": 0.2, "LOG_FORMAT": "json"}
-    server = Server(tmp_path, weights_dir, **settings).start()
-    file_id = server.upload(tone)["file_id"]
-    for model, parameters in (("demucs", {"output_format": "wav"}), ("whisper", {"model_variant": "tiny"})):
-        assert server.post(f"/process/{model}/{file_id}", **parameters).status_code == 200
-    (words,) = server.outputs.glob(f"{file_id}/whisper/*/*.json")
-    words.unlink()
-    os.mkfifo(words)  # who reads it waits, and cannot report
-    url = f"{server.url}/process/karaoke/{file_id}?async=true"
-    job_id = requests.post(url, headers={"X-Request-ID": "mine"}, timeout=60).json()["job_id"]
-    pipe = wait_until(lambda: opened_by_a_reader(words), 60)
-    os.kill(server.worker_pids("cpu")[0], signal.SIGKILL)
-    os.close(pipe)
-    wait_until(lambda: server.get(f"/jobs/{job_id}").json()["attempts"] == 2, 60)
-    pipe = wait_until(lambda: opened_by_a_reader(words), 60)
-    server.post(f"/jobs/{job_id}/cancel")
-    server.wait_for_job(job_id, "cancelled")
-    os.close(pipe)
-    assert server.stop() == 0
-    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
-    about = [line for line in lines if line["message"].startswith(f"job {job_id}")]
-    for end in ("killed by signal 9", "did not stop"):
-        assert any(end in line["message"] for line in about), end
-    assert {line["request_id"] for line in about} == {"mine"}
 
 
 @pytest.mark.parametrize(("given", "kept"), [("", "outputs/.numba"), ("mine", "mine")])
