@@ -44,12 +44,12 @@ class JobStore:
                 return active, False
         try:
             with self.database.writing() as connection:
-                job_id = _insert(connection, new)
-                told = _append(connection, job_id, new.file_id, opening)
+                job = _insert(connection, new)
+                told = _append(connection, job.id, job.file_id, opening)
         except IntegrityError:  # an equal request came in between
             return self.create(new, opening)
         self._publish(told)
-        return self.get(job_id), True  # type: ignore[return-value]
+        return job, True
 
     def get(self, job_id: str) -> Job | None:
         """The job of that id, None when there is none."""
@@ -114,7 +114,7 @@ class JobStore:
             if connection.execute(update(jobs).where(*mine).values(values)).rowcount == 0:
                 return None
             told = _append(connection, job.id, job.file_id, outcome.events)
-            following = [_insert(connection, new) for new in outcome.then]
+            following = [_insert(connection, new).id for new in outcome.then]
         self._publish(told)
         return following
 
@@ -225,18 +225,19 @@ def _matching(equal: dict[str, Any]) -> Iterable[Any]:
         yield jobs.c[name].in_(value) if isinstance(value, tuple) else jobs.c[name] == value
 
 
-def _insert(connection: Connection, new: NewJob) -> str:
-    """Write a queued job's row; its id."""
-    job_id = str(uuid.uuid4())
-    connection.execute(
-        insert(jobs).values(
-            id=job_id, file_id=new.file_id, model=new.model, variant=new.variant, parameters=new.parameters,
+def _insert(connection: Connection, new: NewJob) -> Job:
+    """Write a queued job's row."""
+    row = connection.execute(
+        insert(jobs)
+        .values(
+            id=str(uuid.uuid4()), file_id=new.file_id, model=new.model, variant=new.variant, parameters=new.parameters,
             parameters_hash=new.parameters_hash, source=new.source, following=list(new.following),
             pipeline_id=new.pipeline_id, queue=new.queue, request_id=new.request_id, status=QUEUED, stage=new.stage,
             progress=0, attempts=0, created_at=time.time(),
         )
-    )  # fmt: skip
-    return job_id
+        .returning(jobs)
+    ).one()  # fmt: skip
+    return Job(**row._mapping)
 
 
 def _append(connection: Connection, job_id: str, file_id: str, new_events: Sequence[Event]) -> list[Any]:

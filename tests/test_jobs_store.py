@@ -114,6 +114,14 @@ def test_a_request_joins_what_is_active(store: JobStore, status: str) -> None:
     assert store.create(a_job(file_id=new.file_id, parameters={"b": 2, "a": 1}))[0].id == job.id
 
 
+def test_a_job_whose_song_is_removed_at_once_is_answered_all_the_same(store: JobStore) -> None:
+    new = a_job()
+    watched = JobStore(store.database, publish=lambda rows: store.remove_song(new.file_id))
+    job, created = watched.create(new, [first(new.stage)])
+    assert (job.file_id, job.status, created) == (new.file_id, QUEUED, True)
+    assert store.get(job.id) is None
+
+
 @pytest.mark.parametrize("status", [COMPLETED, FAILED, CANCELLED])
 def test_what_has_ended_is_not_joined(store: JobStore, status: str) -> None:
     job = running(store)
