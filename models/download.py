@@ -62,7 +62,7 @@ def demucs_bag(variant: str, name: str, folder: Path | None, older_cache: Path, 
         repository(name, folder, report, message)
     except Cancelled:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever the hub's client raises: the other address may still have it
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         _older_demucs_bag(variant, folder or older_cache, report, message)
