@@ -1,5 +1,6 @@
 # make run      set up, then serve on http://127.0.0.1:5000
 # make test     set up, then run every test
+# make demo     set up, then take a song through the service; SONG=path, VARIANT=htdemucs, WORDS=medium choose others
 # make check    ruff and mypy
 # make bench    measure; writes bench/RESULTS.md
 # make install  set up alone
@@ -14,12 +15,16 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 AUDIOCRAFT := .venv-audiocraft
 TEST_PACKAGES := chromium espeak-ng fluidsynth fluid-soundfont-gm redis-server
 
-.PHONY: install run test test-audiocraft check bench
+.PHONY: install run demo test test-audiocraft check bench
 
 install: $(INSTALLED)
 
 run: $(INSTALLED)
 	@exec $(BIN)/python app.py
+
+# The values go through the environment, so that a path may hold what the shell would read otherwise.
+demo: $(INSTALLED)
+	@exec $(BIN)/python demo.py $${VARIANT:+--variant "$$VARIANT"} $${WORDS:+--words "$$WORDS"} $${SONG:+"$$SONG"}
 
 test: $(INSTALLED_DEV)
 	@sh tests/install_packages.sh $(TEST_PACKAGES)

@@ -22,6 +22,7 @@ ROOMS = {  # what each room may import of ours
     "sockets": {"sockets", "jobs", "storage", "errors", "logs"},
     "routes": {"routes", "jobs", "models", "storage", "errors", "logs"},
     "app": {"routes", "sockets", "jobs", "storage", "errors", "logs", "config", "async_mode"},
+    "demo": set(),  # a client: it knows what the service answers, and nothing of what is behind it
     "training": {"training", "models"},  # and nobody knows it: it makes weights, and is no part of the service
 }
 HEAVY = {
@@ -144,8 +145,9 @@ def test_only_entry_points_read_the_settings() -> None:
     assert found == READS_CONFIG
     readers = {file for file, _, name in _attributes() if name in ("environ", "getenv", "putenv")}
     # The supervisor hands the environment to its children, a worker tells Numba its folder, weights looks for the
-    # libraries' caches, eventlet is set up through it, and a WSGI request has an environ of its own.
-    ours = {"config.py", "jobs/supervisor.py", "jobs/worker.py", "models/weights.py", "async_mode.py"}
+    # libraries' caches, eventlet is set up through it, a WSGI request has an environ of its own, and the demo hands its
+    # environment to the service that it starts.
+    ours = {"config.py", "demo.py", "jobs/supervisor.py", "jobs/worker.py", "models/weights.py", "async_mode.py"}
     assert readers <= {*ours, "routes/requests.py"}
 
 
