@@ -16,6 +16,7 @@ import { createResults } from "./cards/results.js";
 import { createSongCard } from "./cards/song.js";
 import { createStage } from "./cards/stage.js";
 import { createSummary } from "./cards/summary.js";
+import { createPlayer } from "./player/player.js";
 import { connect } from "./progress.js";
 import { INITIAL, STAGE_NAMES, withConnection, withEvent } from "./state.js";
 import { createStore } from "./store.js";
@@ -34,6 +35,7 @@ for (const name of STAGE_NAMES) store.watch((state) => state.stages[name], creat
 store.watch(whole, createSummary());
 store.watch(whole, createAnnouncer());
 store.watch(whole, createResults());
+store.watch(whole, createPlayer());
 store.watch((state) => state.jobs, createDownloads());
 store.watch((state) => state.jobs, createLyrics());
 store.watch((state) => state.song, createMetadata());

@@ -1,0 +1,56 @@
+/** The rows of a song's stems, and how loud each is. */
+
+import { byId } from "../dom.js";
+import { gains, UNTOUCHED } from "./mix.js";
+import { createRow } from "./row.js";
+
+/**
+ * @param {object} on
+ * @param {() => void} on.mix a volume, mute or solo has changed
+ * @param {(fraction: number) => void} on.seek a waveform was clicked
+ */
+export function createMixer(on) {
+  const list = byId("stems");
+  let names = [];
+  let channels = [];
+  let rows = [];
+
+  function set(index, change) {
+    channels = channels.map((channel, other) => (other === index ? { ...channel, ...change } : channel));
+    render();
+  }
+
+  function render() {
+    const factors = gains(channels);
+    rows.forEach((row, index) => row.renderMix(channels[index], factors[index] > 0));
+    on.mix();
+  }
+
+  return {
+    /** @param {string[]} stems names, in the order of the rows */
+    fill(stems) {
+      for (const row of rows) row.remove();
+      names = stems;
+      channels = stems.map(() => UNTOUCHED);
+      rows = stems.map((name, index) => createRow(name, index, { mix: (change) => set(index, change), seek: on.seek }));
+      list.replaceChildren(...rows.map(({ row }) => row));
+      render();
+    },
+
+    /** Factors of the stems, in their order. */
+    get gains() {
+      return gains(channels);
+    },
+
+    /** Whether a stem is muted; null when there is no such stem. */
+    isMuted: (name) => channels[names.indexOf(name)]?.muted ?? null,
+
+    mute: (name, muted) => names.includes(name) && set(names.indexOf(name), { muted }),
+
+    draw: (index, peaks, duration) => rows[index].draw(peaks, duration),
+
+    renderLoading: (loading) => rows.forEach((row) => row.renderLoading(loading)),
+
+    renderPosition: (seconds) => rows.forEach((row) => row.renderPosition(seconds)),
+  };
+}

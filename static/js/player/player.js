@@ -1,0 +1,108 @@
+/** The player of a finished song: transport, a row for each stem, and karaoke, all on one clock. */
+
+import { byId, show } from "../dom.js";
+import { words } from "../format.js";
+import { createKaraoke } from "./karaoke.js";
+import { listenToKeys } from "./keys.js";
+import { createMixer } from "./mixer.js";
+import { createSession } from "./session.js";
+import { karaokeOf, stemsOf } from "./song.js";
+import { createTransport } from "./transport.js";
+
+const VOICE = "vocals"; // what separations call it
+
+export function createPlayer() {
+  const [section, list, mixerButton, about, problem] = ["player", "stems", "show-mixer", "player-about", "player-problem"].map(byId);
+  let shown = null; // stems and karaoke package, by their addresses
+  let stems = [];
+  let session = null;
+  let mutedBefore = false; // the voice, before karaoke took it away
+  let frame = 0;
+
+  const toggle = () => session.toggle();
+  const seek = (seconds) => session.seek(seconds);
+  const transport = createTransport({ toggle, seek });
+  const mixer = createMixer({ mix: mixed, seek: (fraction) => seek(fraction * (session.duration ?? 0)) });
+  const karaoke = createKaraoke({ open: karaokeOpened, vocals: () => mixer.mute(VOICE, !mixer.isMuted(VOICE)) });
+  listenToKeys(section, { toggle, seekBy: (seconds) => seek(session.position + seconds) });
+  mixerButton.addEventListener("click", () => {
+    openMixer(list.hidden);
+    session.open();
+  });
+  byId("player-again").addEventListener("click", () => session.open());
+
+  function openMixer(open) {
+    show(list, open);
+    mixerButton.setAttribute("aria-expanded", open);
+  }
+
+  function karaokeOpened(open) {
+    if (open) {
+      mutedBefore = mixer.isMuted(VOICE);
+      session.open();
+    }
+    mixer.mute(VOICE, open || mutedBefore);
+    renderPosition();
+  }
+
+  function mixed() {
+    session?.setGains(mixer.gains);
+    karaoke.renderVocals(mixer.isMuted(VOICE) === null ? null : !mixer.isMuted(VOICE));
+  }
+
+  function renderLoading(fraction) {
+    const loading = fraction !== null;
+    const names = stems.map(({ name }) => words(name)).join(" · ");
+    about.textContent = loading ? `Loading ${stems.length} stems… ${Math.round(100 * fraction)}%` : names;
+    section.setAttribute("aria-busy", loading);
+    mixer.renderLoading(loading);
+    show(problem, false);
+    if (loading) openMixer(true);
+  }
+
+  function renderProblem(error) {
+    problem.querySelector(".problem-sentence").textContent = error.message;
+    show(problem, true);
+    renderState();
+  }
+
+  function renderState() {
+    transport.renderState(session);
+    transport.renderDuration(session.duration);
+    follow();
+  }
+
+  /** Now, and on every frame of the screen while it plays. */
+  function follow() {
+    renderPosition();
+    cancelAnimationFrame(frame);
+    if (session.playing) frame = requestAnimationFrame(follow);
+  }
+
+  function renderPosition() {
+    transport.renderPosition(session.position);
+    karaoke.renderPosition(session.position);
+    mixer.renderPosition(session.position);
+  }
+
+  function change(jobs, subject) {
+    session?.close();
+    const packed = karaokeOf(jobs);
+    const on = { state: renderState, loading: renderLoading, stem: mixer.draw, problem: renderProblem };
+    session = createSession(stems, packed?.seconds ?? subject?.duration_seconds, on);
+    karaoke.renderSong(packed);
+    mixer.fill(stems.map(({ name }) => name));
+    openMixer(false);
+    renderLoading(null);
+    renderState();
+  }
+
+  return function render({ phase, jobs, song }) {
+    stems = phase === "ended" ? stemsOf(jobs) : [];
+    const key = [...stems, karaokeOf(jobs)].map((part) => part?.url).join(" ");
+    show(section, stems.length > 0);
+    if (key === shown) return;
+    shown = key;
+    change(jobs, song);
+  };
+}
