@@ -35,8 +35,10 @@ from flask import Response, g, request
 from flask_cors import CORS
 from flask_openapi3 import Info, OpenAPI
 
+import sockets.live
 import sockets.progress
 from jobs.emitter import redis_publisher
+from jobs.live import LiveService
 from jobs.queue import Queue
 from jobs.service import JobService
 from jobs.store import JobStore
@@ -69,6 +71,7 @@ from storage.songs import Songs
 
 VERSION = "0.1.0"
 FORM_BYTES = 1024 * 1024  # what a multipart form may add to the file itself
+SOCKET_BYTES = 16 * 1024 * 1024  # of one Socket.IO message; a larger one ends the connection
 M_ARENA_MAX = -8  # of mallopt(3)
 WATCH_SECONDS = 0.2  # between looks at whether all workers have ended
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -123,7 +126,7 @@ def create_app(config: Config) -> OpenAPI:
     CORS(app, origins=origins, expose_headers=["X-Request-ID", "Location", "Retry-After", "Content-Disposition"])
     socketio.init_app(
         app, async_mode=config.async_mode, cors_allowed_origins="*" if origins == ["*"] else origins,
-        message_queue=config.redis_url or None,
+        message_queue=config.redis_url or None, max_http_buffer_size=SOCKET_BYTES,
     )  # fmt: skip
     return app
 
@@ -145,6 +148,7 @@ def _build(app: OpenAPI, config: Config) -> None:
     files.remove_abandoned()
     jobs = JobService(store, queue, Songs(database), files, tail, worker_expected, config.cancel_seconds)
     app.extensions["background"] = Background(tail, supervisor)
+    app.extensions["live"] = LiveService(config, sockets.live.deliver)
     app.extensions["studio"] = Studio(
         jobs=jobs, run_in_thread=async_mode.run_in_thread(config.async_mode), models_dir=config.models_dir,
         musicgen_engine=config.musicgen_engine, max_upload_bytes=config.max_content_length,
@@ -209,6 +213,7 @@ def serve(config: Config) -> int:
     failed = not server.is_alive()
     supervisor.drain()
     supervisor.stopped.wait()
+    app.extensions["live"].stop()
     background.tail.stop()
     log.info("stopped")
     return 1 if failed else 0

@@ -17,6 +17,7 @@ from errors import InvalidInput
 
 MEBIBYTE = 1024 * 1024
 MUSICGEN_ENGINES = ("transformers", "audiocraft")
+LIVE_VARIANTS = ("tiny", "base", "small", "medium", "large", "turbo", "demo")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -75,6 +76,14 @@ class Config:
     )
     cancel_seconds: float = _knob(
         10.0, "seconds", "A cancelled job that does not stop by then loses its process.", least=0
+    )
+    live_workers: int = _knob(1, "count", "Processes for live transcription, started at its first session.", least=1)
+    live_sessions: int = _knob(8, "count", "Live sessions at once; more are told to come back.", least=1)
+    live_idle_seconds: float = _knob(
+        60.0, "seconds", "A live session that sends nothing for so long is ended.", least=0.1
+    )
+    live_variant: str = _knob(
+        "base", "name", "Whisper's variant for live sessions that ask for none.", choices=LIVE_VARIANTS
     )
     drain_seconds: float = _knob(
         20.0, "seconds", "Time running jobs get at shutdown before they are put back.", least=0

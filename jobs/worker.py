@@ -13,13 +13,13 @@ import sys
 import threading
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 import models
 from config import Config
 from errors import Cancelled, InvalidInput, JobFailed, ModelUnavailable, StorageFull, StudioError
 from jobs import pipeline
+from jobs.compiled import keep_compiled_apart
 from jobs.emitter import redis_publisher
 from jobs.inputs import Inputs
 from jobs.job import CANCELLED, COMPLETED, FAILED, RUNNING, Job, Outcome
@@ -262,15 +262,6 @@ def new_worker_id() -> str:
     return f"{socket.gethostname()[:24]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
-def _keep_compiled_apart(output_folder: Path, place: str) -> None:
-    """Give Numba a folder of this worker's own for what it compiles, kept from one start to the next.
-
-    Two processes that fill one folder at the same time can leave code in it that crashes whoever loads it, for good.
-    """
-    kept = Path(os.environ.get("NUMBA_CACHE_DIR") or output_folder / ".numba")
-    os.environ["NUMBA_CACHE_DIR"] = str((kept / place).absolute())
-
-
 def main() -> int:
     """Run a worker until it is told to stop.
 
@@ -293,7 +284,7 @@ def main() -> int:
     worker_id = options.id or new_worker_id()
     try:
         config.make_folders()
-        _keep_compiled_apart(config.output_folder, f"{options.queue}{options.device_index}")
+        keep_compiled_apart(config.output_folder, f"{options.queue}{options.device_index}")
         worker = Worker(config, options.queue, worker_id, options.device_index)
         for name in ("SIGTERM", "SIGINT"):
             # A handler may only set flags: the model that it interrupts may hold any lock.

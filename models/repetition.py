@@ -28,13 +28,13 @@ def cut_repetition(segments: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         The same segments, without the cut ones.
     """
     kept: list[dict[str, Any]] = []
-    for text, group in groupby(segments, key=lambda segment: _letters(segment["text"])):
+    for text, group in groupby(segments, key=lambda segment: letters(segment["text"])):
         run = list(group)
         doubted = sum(segment["confidence"] for segment in run) < MIN_CONFIDENCE * len(run)
         kept += run[:1] if text and doubted and len(run) > MAX_REPEATS else run
     return kept
 
 
-def _letters(text: str) -> str:
+def letters(text: str) -> str:
     """The letters, marks and digits of a text, case folded."""
     return "".join(c for c in text.casefold() if unicodedata.category(c)[0] in "LMN")

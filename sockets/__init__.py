@@ -1,4 +1,4 @@
-"""Socket.IO: rooms and replay."""
+"""Socket.IO: rooms, replay, live transcription."""
 
 from flask_socketio import SocketIO
 

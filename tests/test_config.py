@@ -141,7 +141,7 @@ def test_a_child_process_gets_the_same_settings() -> None:
     changed = Config(
         host="::1", port=1, upload_folder=Path("a b"), output_folder=Path("/o"), database_url="sqlite://",
         redis_url="redis://h", models_dir=Path("m"), device="mps", require_gpu=True, musicgen_engine="audiocraft",
-            async_mode="threading",
+        async_mode="threading", live_workers=2, live_sessions=3, live_idle_seconds=9.0, live_variant="tiny",
         max_content_length=5, cors_origins="http://a", log_format="json", log_level="ERROR", start_workers=False,
         model_memory_reserve=0, heartbeat_seconds=0.25, silence_seconds=0.5, max_attempts=9, cancel_seconds=0.75,
         drain_seconds=7.0,
