@@ -1,6 +1,6 @@
 /** What the person at the screen can do, and what the page does by itself when a song ends. */
 
-import { cancelJob, deleteSong, getModels, getStatus, retryJob, startAnalysis, uploadSong } from "./api.js";
+import { cancelJob, deleteSong, getDemoSong, getModels, getStatus, retryJob, startAnalysis, uploadSong } from "./api.js";
 import { withJobs, withoutSong, withStage, withUpload } from "./state.js";
 
 const REMEMBERED = "song"; // what the upload told of the song; its state comes from the server
@@ -39,6 +39,16 @@ export function createActions(store, follow) {
 
   function choose(file) {
     store.update((state) => ({ ...withoutSong(state), file }));
+  }
+
+  /** The demo song as a file; null, and the reason on the page, when it does not come. */
+  async function fetchDemo() {
+    try {
+      return await getDemoSong();
+    } catch (error) {
+      fail(error);
+      return null;
+    }
   }
 
   async function start(variants) {
@@ -130,5 +140,5 @@ export function createActions(store, follow) {
     }
   }
 
-  return { loadModels, choose, start, cancel, retry, reset, resume, open, remove, finish, analyse };
+  return { loadModels, choose, fetchDemo, start, cancel, retry, reset, resume, open, remove, finish, analyse };
 }

@@ -13,16 +13,17 @@ export class ApiError extends Error {
   }
 }
 
-async function call(path, options = {}) {
+const json = (response) => response.json().catch(() => ({}));
+
+async function call(path, options = {}, read = json) {
   let response;
   try {
     response = await fetch(path, { headers: { Accept: "application/json" }, ...options });
+    if (response.ok) return await read(response);
   } catch {
     throw new ApiError({ error: UNREACHABLE, code: "unreachable" });
   }
-  const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(body, response.status);
-  return body;
+  throw new ApiError(await json(response), response.status);
 }
 
 export const getModels = async () => (await call("/models")).models;
@@ -35,6 +36,11 @@ export const startAnalysis = (fileId) =>
 export const getSongs = (search, offset, limit) =>
   call(`/songs?${new URLSearchParams({ search, offset, limit })}`);
 export const deleteSong = (fileId) => call(`/songs/${encodeURIComponent(fileId)}`, { method: "DELETE" });
+/** The song that comes with the project, as if it had been chosen from a disk. */
+export async function getDemoSong() {
+  const sound = await call("/static/demo/song.mp3", {}, (response) => response.blob());
+  return new File([sound], "song.mp3", { type: sound.type });
+}
 export const archiveUrl = (fileId) => `/download/${encodeURIComponent(fileId)}?archive=zip`;
 
 /**

@@ -34,13 +34,13 @@ function option(name, config, chosen) {
   return made;
 }
 
-/** "Ready · MIT", or what it takes: "Downloads 1.4 GB at first use · MIT". */
+/** "Ready · MIT", or what it takes: "Downloads 1.4 GB at first use · MIT"; and what there is to know of it. */
 function facts(variant) {
   if (!variant) return "";
   const bytes = variant.download_size_bytes;
   const download = bytes ? `Downloads ${size(bytes)} at first use` : "Downloads at first use";
   const state = variant.loaded ? "Loaded" : variant.cached ? "Ready" : download;
-  return [state, variant.license].filter(Boolean).join(" · ");
+  return [state, variant.license, variant.note].filter(Boolean).join(" · ");
 }
 
 function describe(select, about) {

@@ -1,0 +1,68 @@
+"""The page's demo song in a real browser: one button, the bundled models, and no others."""
+
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.serving import Server
+
+STAGES = ("upload", "separation", "transcription", "karaoke")
+JOB_MILLISECONDS = 300_000  # real models, though small ones
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run"]
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        running = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """The page, connected; at the end no script may have failed."""
+    complaints: list[str] = []
+    opened = browser.new_page(reduced_motion="reduce")
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto(server.url)
+    expect(opened.locator("#connection")).to_have_text("Connected")
+    yield opened
+    opened.close()
+    assert complaints == []
+
+
+def test_the_button_takes_the_demo_song_through_with_the_demo_models(page: Page, server: Server) -> None:
+    button = page.get_by_role("button", name="Try the demo song")
+    expect(button).to_have_accessible_description(re.compile("trained on synthesised songs alone"))
+    button.press("Enter")
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+    expect(button).to_be_hidden()
+    for select in ("Separation model", "Transcription model"):
+        expect(page.get_by_label(select)).to_have_value("demo")
+    expect(page.locator("#separation-about")).to_contain_text("trained on synthesised songs alone")
+    for stage in STAGES:
+        expect(page.locator(f"#stage-{stage}")).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
+    expect(page.locator("#song-title")).to_have_text("Studio demo")
+    expect(page.locator("#downloads a[download='vocals.mp3']")).to_be_visible()
+    file_id = page.url.partition("?song=")[2]
+    used = {job["model"]: job["model_variant"] for job in server.get(f"/status/{file_id}").json()["jobs"]}
+    assert used == {"demucs": "demo", "whisper": "demo", "karaoke": "full"}
+    page.get_by_role("button", name="Process another song").click()
+    expect(button).to_be_visible()
+    expect(page.get_by_label("Separation model")).to_have_value("htdemucs")
+    expect(page.get_by_label("Transcription model")).to_have_value("medium")
+    assert server.delete(f"/songs/{file_id}").ok
+
+
+def test_a_demo_song_that_is_missing_is_said(page: Page) -> None:
+    page.route("**/static/demo/song.mp3", lambda route: route.fulfill(status=404, json={"error": "There is no song."}))
+    button = page.get_by_role("button", name="Try the demo song")
+    button.click()
+    expect(page.get_by_role("alert")).to_contain_text("There is no song.")
+    expect(button).to_be_enabled()
