@@ -211,7 +211,10 @@ class Client:
                 self._bars.show("upload", min(percent, 99), "Uploading...")
 
         prepared.body = Body(prepared.body, sent)
-        return str(_body(self._session.send(prepared))["file_id"])
+        try:
+            return str(_body(self._session.send(prepared))["file_id"])
+        except DemoFailed as error:
+            raise DemoFailed(f"Upload failed: {error}") from error
 
     def follow(self, file_id: str) -> dict[str, str]:
         """Show the song's events until all is done; the reason of every stage that failed."""
