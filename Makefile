@@ -4,6 +4,7 @@
 # make check    ruff and mypy
 # make bench    measure; writes bench/RESULTS.md
 # make install  set up alone
+# make train-demo  make the demo models anew from nothing, in train_demo/; hours
 # make test-audiocraft  set up an environment with audiocraft, then test MusicGen through it
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 AUDIOCRAFT := .venv-audiocraft
 TEST_PACKAGES := chromium espeak-ng fluidsynth fluid-soundfont-gm redis-server
 
-.PHONY: install run demo test test-audiocraft check bench
+.PHONY: install run demo test test-audiocraft train-demo check bench
 
 install: $(INSTALLED)
 
@@ -40,6 +41,10 @@ check: $(INSTALLED_DEV)
 bench: $(INSTALLED_DEV)
 	@sh tests/install_packages.sh $(TEST_PACKAGES)
 	$(BIN)/python -m bench.run
+
+train-demo: $(INSTALLED)
+	@sh tests/install_packages.sh espeak-ng fluidsynth fluid-soundfont-gm
+	$(BIN)/python -m training.train_demo train_demo $(ARGS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
