@@ -34,6 +34,7 @@ FOLDERS = {"demucs": "stems", "whisper": "lyrics", "karaoke": "karaoke", "pitch_
 DEMO = "demo"  # the variant of both models that comes with the project
 HOST = "127.0.0.1"
 STAGES = ("upload", "separation", "transcription", "karaoke")
+NEVER_BEGUN = {"error": "It never began."}
 BAR = "{desc:<14}{percentage:3.0f}% |{bar:32}| {postfix[0]}"
 LINE_PERCENT = 10  # without a terminal: a line when a stage has come so much further
 START_SECONDS = 120.0
@@ -135,8 +136,8 @@ class Bars:
         if stage == "loading" and self._open:
             stage, message = self._open[0], message if percent == 100 else f"{message} {percent}%"
             percent = self._told[stage][0]
-        elif stage not in self._open:
-            return
+        elif stage not in self._open or percent < self._told[stage][0]:
+            return  # events may overtake each other
         if percent == 100:
             self._open.remove(stage)
         if self._live:
@@ -212,19 +213,19 @@ class Client:
 
         prepared.body = Body(prepared.body, sent)
         try:
-            return str(_body(self._session.send(prepared))["file_id"])
+            answer = _body(self._session.send(prepared))
         except DemoFailed as error:
             raise DemoFailed(f"Upload failed: {error}") from error
+        self._bars.show("upload", 100, answer["message"])
+        return str(answer["file_id"])
 
-    def follow(self, file_id: str) -> dict[str, str]:
-        """Show the song's events until all is done; the reason of every stage that failed."""
+    def follow(self, file_id: str) -> None:
+        """Show the song's events until all is done."""
         events: queue.Queue[dict[str, Any]] = queue.Queue()
-        seen = 0
-        failed: dict[str, str] = {}
         connection = socketio.Client(http_session=own_session())
         connection.on("processing_progress", events.put)
-        # At each connection, also one after a break: with what was missed.
-        connection.on("connect", lambda: connection.emit("subscribe", {"file_id": file_id, "since_seq": seen}))
+        # At each connection, also one after a break: with all that was missed.
+        connection.on("connect", lambda: connection.emit("subscribe", {"file_id": file_id, "since_seq": 0}))
         try:
             connection.connect(self._url, transports=["polling"])  # for websockets it would need a package more
             while True:
@@ -233,28 +234,24 @@ class Client:
                 except queue.Empty:
                     self._service.check()
                     continue
-                if event["file_id"] != file_id or event["seq"] <= seen:
-                    continue
-                seen, stage = event["seq"], event["stage"]
-                if stage == "complete":
-                    return failed
-                if event["error"]:
-                    failed[stage] = event["error"]
-                self._bars.show(stage, event["progress"], event["error"] or event["message"])
+                if event["stage"] == "complete":
+                    break
+                self._bars.show(event["stage"], event["progress"], event["error"] or event["message"])
         except socketio.exceptions.ConnectionError as error:
             raise DemoFailed(f"The service does not accept a Socket.IO connection: {error}") from error
         finally:
             connection.shutdown()
+        for stage, last in self.status(file_id)["stages"].items():  # what the end may have overtaken
+            self._bars.show(stage, last["progress"], last["error"] or last["message"])
 
     def analyse(self, file_id: str, *, wait: bool) -> None:
         """Have key and tempo looked for; with `wait`, return when they are there, begun before or not."""
         options = {} if wait else {"async": "true"}
         _body(self._session.post(f"{self._url}/process/pitch_analysis/{file_id}", params=options))
 
-    def jobs(self, file_id: str) -> list[dict[str, Any]]:
-        """The song's jobs, with results and files."""
-        found: list[dict[str, Any]] = self._get(f"/status/{file_id}")["jobs"]
-        return found
+    def status(self, file_id: str) -> dict[str, Any]:
+        """The song's state: the last word on each stage, and jobs with results and files."""
+        return self._get(f"/status/{file_id}")
 
     def download(self, jobs: list[dict[str, Any]]) -> list[Path]:
         """Put every file that was made into OUTPUT, in place of the last time's; their folders."""
@@ -355,19 +352,19 @@ def _take_through(service: Service, song: Path, fields: dict[str, str]) -> dict[
             tqdm.write(f"Models {DEMO!r}: {note}")
         file_id = client.upload(song, fields)
         client.analyse(file_id, wait=False)  # beside the separation: it has a worker of its own
-        failed = client.follow(file_id)
+        client.follow(file_id)
     finally:
         bars.close()
+    reasons = {}
     try:
         client.analyse(file_id, wait=True)
     except DemoFailed as error:
-        failed["analysis"] = str(error)
-    jobs = client.jobs(file_id)
-    # An event's reason may be cut; the job has the whole of it.
-    failed |= {job["stage"]: job["error"]["message"] for job in jobs if job["error"] and job["stage"] in failed}
-    folders = client.download(jobs)
-    _print_results({job["model"]: job["result"] for job in jobs if job["result"]}, folders)
-    return failed
+        reasons["analysis"] = str(error)
+    status = client.status(file_id)
+    reasons |= {stage: status["stages"].get(stage, NEVER_BEGUN)["error"] for stage in STAGES}
+    folders = client.download(status["jobs"])
+    _print_results({job["model"]: job["result"] for job in status["jobs"] if job["result"]}, folders)
+    return {stage: reason for stage, reason in reasons.items() if reason}
 
 
 def _print_results(results: dict[str, dict[str, Any]], folders: list[Path]) -> None:

@@ -29,8 +29,8 @@ from tests import render, tiny_weights
 from tests.library import Library
 from tests.serving import ROOT, RedisServer, Server
 
-LONGEST = ("test_recovery", "test_sockets_progress", "test_static_page", "test_pipeline", "test_models_demucs",
-           "test_against_libraries")  # fmt: skip
+LONGEST = ("test_recovery", "test_sockets_progress", "test_static_page", "test_demo", "test_static_demo",
+           "test_pipeline", "test_models_demucs", "test_against_libraries")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
