@@ -127,7 +127,10 @@ def create_app(config: Config) -> OpenAPI:
     socketio.init_app(
         app, async_mode=config.async_mode, cors_allowed_origins="*" if origins == ["*"] else origins,
         message_queue=config.redis_url or None, max_http_buffer_size=SOCKET_BYTES,
+        async_handlers=False,  # a client's events in their order: its frames of sound must not overtake each other
+        always_connect=True,  # what is said to it as it connects comes after the word that it is
     )  # fmt: skip
+    sockets.live.answer_early()
     return app
 
 

@@ -8,21 +8,26 @@ import argparse
 import logging
 import os
 import queue
+import signal
 import socket
 import sys
 import threading
+import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from config import Config
-from errors import StudioError
+from errors import ModelUnavailable, StudioError
 from jobs.compiled import keep_compiled_apart
 from jobs.live_link import TOKEN_VARIABLE, Link
 from logs import configure_logging
-from models import live, weights, whisper
+from models import Report, live, weights, whisper
 from models.device import choose_device
 
-IDLE_SECONDS = 0.25  # between looks at sessions that nothing comes from
+LOOK_SECONDS = 0.25  # between looks at sessions that nothing comes from
+BEAT_SECONDS = 1.0  # between signs of life while there are sessions
+END_SECONDS = 5.0  # a hearing that is under way when the web process goes gets so long
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +38,12 @@ class Speaker:
 
     id: str
     options: dict[str, Any]
+    loading: "Future[whisper.Whisper] | None" = None
     ears: live.Session | None = None
     finishing: bool = False
     released_seconds: float = 0.0
-    waiting: list[tuple[bytes, int]] = field(default_factory=list)
+    partial: str = ""
+    waiting: list[tuple[int, bytearray]] = field(default_factory=list)  # rate and sound
 
 
 class LiveWorker:
@@ -52,26 +59,31 @@ class LiveWorker:
         self._config, self._link = config, link
         self._arrived: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
         self._speakers: dict[str, Speaker] = {}
-        self._device = choose_device(config.device)
-        self._models: dict[str, whisper.Whisper] = {}
+        self._models: dict[str, Future[whisper.Whisper]] = {}
+        self._beaten_at = 0.0
 
     def run(self) -> None:
         """Work until the web process hangs up."""
         threading.Thread(target=self._receive, name="receive", daemon=True).start()
-        while self._take():
-            for speaker in list(self._speakers.values()):
-                self._attend(speaker)
+        behind = False
+        while self._take(None if not self._speakers else 0.0 if behind else LOOK_SECONDS):
+            if self._speakers and time.monotonic() - self._beaten_at > BEAT_SECONDS:
+                self._beaten_at = time.monotonic()
+                self._say("beat", "")
+            behind = sum(map(self._attend, list(self._speakers.values()))) > 0  # each has its turn
 
     def _receive(self) -> None:
-        """Keep what comes, also while a session is heard."""
+        """Keep what comes, also while a session is heard; end the process when nothing will come any more."""
         while (message := self._link.receive()) is not None:
             self._arrived.put(message)
         self._arrived.put(None)
+        time.sleep(END_SECONDS)
+        os._exit(0)
 
-    def _take(self) -> bool:
-        """Take what has come, or wait a little for it; False when nothing will come any more."""
+    def _take(self, wait_seconds: float | None) -> bool:
+        """Take what has come, or wait for it; False when nothing will come any more."""
         try:
-            arrived = self._arrived.get(timeout=IDLE_SECONDS)
+            arrived = self._arrived.get(timeout=wait_seconds) if wait_seconds != 0 else self._arrived.get_nowait()
             while arrived is not None:
                 self._obey(*arrived)
                 arrived = self._arrived.get_nowait()
@@ -87,56 +99,105 @@ class LiveWorker:
         elif (speaker := self._speakers.get(session)) is None:
             return
         elif kind == "audio":
-            speaker.waiting.append((sound, message["rate"]))
+            if not speaker.waiting or speaker.waiting[-1][0] != message["rate"]:
+                speaker.waiting.append((message["rate"], bytearray()))
+            speaker.waiting[-1][1].extend(sound)
         elif kind == "finish":
             speaker.finishing = True
         elif kind == "leave":
             del self._speakers[session]
 
-    def _attend(self, speaker: Speaker) -> None:
-        """Hear one session once; whatever goes wrong with it is its own."""
+    def _attend(self, speaker: Speaker) -> bool:
+        """Hear one session once, whatever goes wrong with it is its own; whether it can be heard more at once."""
         try:
-            if speaker.ears is None:
-                model = self._model(speaker.options["variant"])
-                speaker.ears = live.Session(model, speaker.options["language"], singing=speaker.options["singing"])
-            for sound, rate in speaker.waiting:
-                speaker.ears.take(sound, rate)
-            speaker.waiting.clear()
-            self._tell(speaker, speaker.ears)
-            if speaker.finishing:
-                self._link.send({"kind": "finished", "session": speaker.id})
-                self._speakers.pop(speaker.id, None)
-        except OSError:  # the web process is gone; _take() will see it
-            log.info("live worker: nobody listens any more")
+            return self._hear(speaker)
         except Exception as error:  # of any library, on any sound; other sessions go on
             known = isinstance(error, StudioError)
             if not known:
                 log.exception("live worker: session %s broke", speaker.id)
             message = str(error) if known else "Live transcription failed with an internal error; the log has it."
-            self._link.send({"kind": "broken", "session": speaker.id, "message": message})
-            self._speakers.pop(speaker.id, None)
+            self._end(speaker, "broken", message=message)
+            return False
 
-    def _tell(self, speaker: Speaker, ears: live.Session) -> None:
-        """Hear a session and send what is new."""
-        heard = (ears.stream.finish(), "") if speaker.finishing else ears.stream.step()
-        if ears.stream.released_seconds != speaker.released_seconds:
-            speaker.released_seconds = ears.stream.released_seconds
-            self._link.send({"kind": "released", "session": speaker.id, "seconds": speaker.released_seconds})
-        if heard is None:
-            return
-        finals, partial = heard
+    def _hear(self, speaker: Speaker) -> bool:
+        """Take in what came, hear it once, send what is new."""
+        if speaker.ears is None:
+            options = speaker.options
+            speaker.loading = speaker.loading or self._loading(options["variant"])
+            if not speaker.loading.done():
+                return False
+            speaker.ears = live.Session(speaker.loading.result(), options["language"], singing=options["singing"])
+        waiting, speaker.waiting = speaker.waiting, []
+        for rate, sound in waiting:
+            speaker.ears.take(bytes(sound), rate)
+        stream = speaker.ears.stream
+        if speaker.finishing and not stream.behind:
+            self._tell(speaker, speaker.ears.finish(), "")
+            self._end(speaker, "finished", seconds=round(stream.seconds, 3))
+            return False
+        heard = stream.step()
+        if stream.released_seconds != speaker.released_seconds:
+            speaker.released_seconds = stream.released_seconds
+            self._say("released", speaker.id, seconds=speaker.released_seconds)
+        if heard is not None:
+            self._tell(speaker, *heard)
+        return stream.behind
+
+    def _tell(self, speaker: Speaker, finals: list[live.Final], partial: str) -> None:
+        """Send what is final, and what may change where it is not as before."""
         for final in finals:
-            self._link.send({"kind": "final", "session": speaker.id, **final.payload()})
-        if not speaker.finishing:
-            self._link.send({"kind": "partial", "session": speaker.id, "text": partial})
+            self._say("final", speaker.id, **final.payload())
+        if partial != speaker.partial or (finals and partial):
+            speaker.partial = partial
+            self._say("partial", speaker.id, text=partial)
 
-    def _model(self, variant: str) -> whisper.Whisper:
-        """The model of a variant; the one before it leaves."""
-        if variant not in self._models:
-            self._models.clear()
-            path = weights.fetch("whisper", variant, self._config.models_dir, lambda fraction, message=None: None)
-            self._models[variant] = whisper.load(variant, self._device, path)
-        return self._models[variant]
+    def _end(self, speaker: Speaker, kind: str, **fields: Any) -> None:
+        """Send a session its last message and forget it."""
+        self._say(kind, speaker.id, **fields)
+        self._speakers.pop(speaker.id, None)
+
+    def _say(self, kind: str, session: str, **fields: Any) -> None:
+        """Send to the web process."""
+        try:
+            self._link.send({"kind": kind, "session": session, **fields})
+        except OSError:  # it is gone, which _receive() sees, too
+            log.info("live worker: nobody listens any more")
+
+    def _loading(self, variant: str) -> "Future[whisper.Whisper]":
+        """The model of a variant, loaded aside, so that nobody waits for another's; those no longer in use leave."""
+        if (known := self._models.get(variant)) is not None and not (known.done() and known.exception()):
+            return known
+        wanted = {speaker.options["variant"] for speaker in self._speakers.values()}
+        self._models = {name: model for name, model in self._models.items() if name in wanted}
+        loading: Future[whisper.Whisper] = Future()
+        self._models[variant] = loading
+        threading.Thread(target=self._load, args=(variant, loading), name="load", daemon=True).start()
+        return loading
+
+    def _load(self, variant: str, loading: "Future[whisper.Whisper]") -> None:
+        """Find or download a variant's weights and load them."""
+        try:
+            device = choose_device(self._config.device)
+            if self._config.require_gpu and device == "cpu":
+                raise ModelUnavailable("This service requires a GPU (REQUIRE_GPU=true) and this machine has none.")
+            path = weights.fetch("whisper", variant, self._config.models_dir, self._report(variant))
+            loading.set_result(whisper.load(variant, device, path))
+        except BaseException as error:  # whatever it is, who waits for the model is told
+            loading.set_exception(error)
+
+    def _report(self, variant: str) -> Report:
+        """A report that tells the waiting sessions of a variant how its download goes."""
+        told = -1
+
+        def report(fraction: float, message: str | None = None) -> None:
+            nonlocal told
+            if (percent := int(100 * fraction)) != told:
+                told = percent
+                for speaker in list(self._speakers.values()):
+                    if speaker.ears is None and speaker.options["variant"] == variant:
+                        self._say("loading", speaker.id, message=message, progress=percent)
+
+        return report
 
 
 def main() -> int:
@@ -151,6 +212,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True, help="of the web process that started it")
     parser.add_argument("--index", type=int, default=0, help="which of several live workers")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the web process, which then hangs up
     config = Config.from_environment()
     configure_logging(config.log_format, config.log_level)
     keep_compiled_apart(config.output_folder, f"live{options.index}")

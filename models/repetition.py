@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 MAX_REPEATS = 4  # a line in a row; songs do so often
+LONGEST_LINE = 12  # words
 MIN_CONFIDENCE = 0.5  # mean of a run, 0..1; lines that are really sung again and again are heard with more
 
 
@@ -33,6 +34,24 @@ def cut_repetition(segments: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         doubted = sum(segment["confidence"] for segment in run) < MIN_CONFIDENCE * len(run)
         kept += run[:1] if text and doubted and len(run) > MAX_REPEATS else run
     return kept
+
+
+def is_loop(words: Sequence[tuple[str, float]]) -> bool:
+    """Whether the last word begins or goes on with one repetition too many of a hardly heard line.
+
+    The rule of cut_repetition() for words that come one by one, when lines are not known.
+
+    Parameters
+    ----------
+    words : sequence of (str, float)
+        The letters and the probability of each word up to now.
+    """
+    for length in range(1, min(LONGEST_LINE, (len(words) - 1) // MAX_REPEATS) + 1):
+        run = words[-length * MAX_REPEATS - 1 :]
+        same = all(a[0] == b[0] for a, b in zip(run, run[length:], strict=False))
+        if same and sum(probability for _, probability in run) < MIN_CONFIDENCE * len(run):
+            return True
+    return False
 
 
 def letters(text: str) -> str:

@@ -213,7 +213,7 @@ def _set_alignment_heads(network: Any, variant: str) -> None:
 
 def _hear(model: Whisper, request: Request, audio_path: Path, report: Report) -> dict[str, Any]:
     """The transcription as the JSON file has it."""
-    _check_language(model, request.language)
+    check_language(model, request.language)
     loudness = voice.listen(audio_path, share(report, 0.0, LISTENED))
     passages = voice.passages(loudness)
     heard: dict[str, Any] = {"text": "", "segments": [], "language": None}
@@ -234,8 +234,13 @@ def _hear(model: Whisper, request: Request, audio_path: Path, report: Report) ->
     }  # fmt: skip
 
 
-def _check_language(model: Whisper, language: str | None) -> None:
-    """InvalidInput for a language that came with a later checkpoint."""
+def check_language(model: Whisper, language: str | None) -> None:
+    """Refuse a language that came with a later checkpoint.
+
+    Raises
+    ------
+    InvalidInput
+    """
     known = LANGUAGES[: model.network.num_languages]
     if language is not None and model.network.is_multilingual and language not in known:
         raise InvalidInput(f"language: whisper {model.variant} does not know {language!r}; large and turbo do.")

@@ -33,7 +33,8 @@ NEVER_LOADED = ("torch", "numpy", "librosa", "scipy", "transformers", "whisper",
 WEB = {"flask", "flask_cors", "flask_openapi3", "flask_socketio", "socketio", "werkzeug"}
 DATABASE = {"sqlalchemy", "sqlite3", "huey", "redis"}
 SERVERS = {"eventlet", "gevent"}
-READS_CONFIG = {("app.py", "<module>"), ("jobs/worker.py", "main"), ("models/weights.py", "main")}
+READS_CONFIG = {("app.py", "<module>"), ("jobs/worker.py", "main"), ("jobs/live_worker.py", "main"),
+                ("models/weights.py", "main")}  # fmt: skip
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "base", "common", "misc"}
 
 
@@ -144,11 +145,13 @@ def test_only_entry_points_read_the_settings() -> None:
     found = {(file, function) for file, function, call in _attributes() if call == "from_environment"}
     assert found == READS_CONFIG
     readers = {file for file, _, name in _attributes() if name in ("environ", "getenv", "putenv")}
-    # The supervisor hands the environment to its children, a worker tells Numba its folder, weights looks for the
-    # libraries' caches, eventlet is set up through it, a WSGI request has an environ of its own, and the demo hands its
-    # environment to the service that it starts.
-    ours = {"config.py", "demo.py", "jobs/supervisor.py", "jobs/worker.py", "models/weights.py", "async_mode.py"}
-    assert readers <= {*ours, "routes/requests.py"}
+    # The environment goes to children (supervisor, live, demo), a live worker finds its token in it, Numba is told its
+    # folder by it (compiled), weights looks for the caches of libraries, eventlet is set up through it, a WSGI request
+    # has an environ of its own.
+    handed = {
+        "demo.py", "jobs/supervisor.py", "jobs/live_process.py", "jobs/live_worker.py", "jobs/compiled.py",
+    }  # fmt: skip
+    assert readers <= {*handed, "config.py", "models/weights.py", "async_mode.py", "routes/requests.py"}
 
 
 def _attributes() -> Iterator[tuple[str, str, str]]:

@@ -1,6 +1,8 @@
 """Lines that a transcriber repeats because it hears nothing, and choruses."""
 
-from models.repetition import MAX_REPEATS, cut_repetition
+import pytest
+
+from models.repetition import MAX_REPEATS, cut_repetition, is_loop
 
 
 def lines(*texts, confidence):
@@ -39,3 +41,18 @@ def test_letters_of_every_script_count():
     loop = lines(*[" नमस्ते", " ありがとう"] * 6, confidence=0.1)
     assert cut_repetition(loop) == loop
     assert len(cut_repetition(lines(*[" ありがとう。"] * 6, confidence=0.1))) == 1
+
+
+@pytest.mark.parametrize("line", [["you"], ["thank", "you"], ["for", "watching", "this", "video"]])
+def test_words_one_by_one_are_a_loop_from_the_fifth_time_on(line):
+    heard = [("hello", 0.2), *[(word, 0.3) for word in line * 7]]
+    looping = [is_loop(heard[:count]) for count in range(len(heard) + 1)]
+    begins = looping.index(True) - 1 - 1  # after how many words of the lines
+    assert (begins, set(looping[begins + 2 :])) == (MAX_REPEATS * len(line), {True})
+    assert not is_loop([*heard, ("goodbye", 0.2)])
+
+
+def test_a_chorus_word_by_word_is_no_loop():
+    assert not is_loop([("la", 0.6)] * 30)
+    assert not is_loop([(word, 0.1) for word in ["oh", "yeah"] * MAX_REPEATS])
+    assert not is_loop([])
