@@ -27,7 +27,8 @@ FORCE_SECONDS = 27.0  # of audio, the most that is heard at once; then all words
 BEFORE_SECONDS = 0.4  # kept before voice begins
 AFTER_SECONDS = 0.2  # kept after it has ended
 LEAST_FRAMES = 5  # above the gate; fewer are a click and not a voice
-LANGUAGE_SECONDS = 4.0  # of audio that the language of a session is told from; before, each hearing tells it anew
+LANGUAGE_SECONDS = 4.0  # of audio from which the language of a session is told for good
+LANGUAGE_HEARINGS = 3  # in a row that told the same one; this, too, is for good
 TOUCH_SECONDS = 0.02  # a word that begins so near to the end of the one before does not overlap it
 LONGEST_OVERLAP = 5  # words of a final that may be heard once more
 MEMORY_WORDS = 100  # words that are remembered
@@ -281,7 +282,7 @@ class Session:
     ----------
     model : models.whisper.Whisper
     language : str, optional
-        A code; when left out, that of the first LANGUAGE_SECONDS with voice.
+        A code; when left out, it is told from what is heard, anew at each hearing until it is certain.
     singing : bool
         Whether the gate is that of singing.
 
@@ -294,6 +295,7 @@ class Session:
     def __init__(self, model: Whisper, language: str | None, *, singing: bool) -> None:
         check_language(model, language)
         self._model, self._language = model, language
+        self._told: list[str] = []  # languages of the first hearings
         self._resampler: Any = None
         self._rate = 0
         self.stream = Stream(self._hear, SINGING if singing else SPEECH)
@@ -338,18 +340,23 @@ class Session:
     def _hear(self, samples: np.ndarray, before: str) -> list[Word]:
         """The words in some seconds of audio."""
         network, fp16 = self._model.network, self._model.device.startswith("cuda")
-        language = self._language or detect_language(network, samples, fp16=fp16)
-        if len(samples) >= LANGUAGE_SECONDS * SAMPLE_RATE:
-            self._language = language
         heard = network.transcribe(
-            samples, language=language, initial_prompt=before or None, condition_on_previous_text=False,
-            temperature=0.0, word_timestamps=True, fp16=fp16,
+            samples, language=self._language or self._tell_language(samples), initial_prompt=before or None,
+            condition_on_previous_text=False, temperature=0.0, word_timestamps=True, fp16=fp16,
         )  # fmt: skip
         return [
             Word(word["word"], float(word["start"]), float(word["end"]), _share(word["probability"]))
             for segment in heard["segments"]
             for word in segment["words"]
         ]
+
+    def _tell_language(self, samples: np.ndarray) -> str:
+        """The language of some seconds of audio; the session's, once that is certain."""
+        language = detect_language(self._model.network, samples, fp16=self._model.device.startswith("cuda"))
+        self._told = [*self._told, language][-LANGUAGE_HEARINGS:]
+        if len(samples) >= LANGUAGE_SECONDS * SAMPLE_RATE or self._told == [language] * LANGUAGE_HEARINGS:
+            self._language = language
+        return language
 
 
 def _share(probability: float) -> float:

@@ -17,6 +17,7 @@ import { createResults } from "./cards/results.js";
 import { createSongCard } from "./cards/song.js";
 import { createStage } from "./cards/stage.js";
 import { createSummary } from "./cards/summary.js";
+import { createMicrophone } from "./microphone/microphone.js";
 import { createPlayer } from "./player/player.js";
 import { connect } from "./progress.js";
 import { INITIAL, STAGE_NAMES, withConnection, withEvent } from "./state.js";
@@ -61,6 +62,8 @@ const live = connect({
     return song && { fileId: song.file_id, seq };
   },
 });
+
+createMicrophone();
 
 const linked = new URLSearchParams(location.search).get("song");
 if (linked) actions.resume(linked);
