@@ -57,6 +57,10 @@ const live = connect({
     if (store.state.seq === seq) return; // another song's, or seen before
     if (event.stage === "complete" || (event.stage === "analysis" && event.progress === 100)) actions.finish();
   },
+  caughtUp({ file_id, status }) {
+    const ours = file_id === store.state.song?.file_id;
+    if (ours && !["queued", "processing"].includes(status)) actions.finish(); // not every song ends with "complete"
+  },
   wanted() {
     const { song, seq } = store.state;
     return song && { fileId: song.file_id, seq };

@@ -98,11 +98,11 @@ export function createPlayer() {
   }
 
   return function render({ phase, jobs, song }) {
-    stems = phase === "ended" ? stemsOf(jobs) : [];
+    stems = stemsOf(jobs);
     const key = [...stems, karaokeOf(jobs)].map((part) => part?.url).join(" ");
-    show(section, stems.length > 0);
-    if (key === shown) return;
+    if (key !== shown) change(jobs, song);
     shown = key;
-    change(jobs, song);
+    if (phase !== "ended" && session.playing) session.pause(); // the results are hidden while a stage runs again
+    show(section, stems.length > 0);
   };
 }

@@ -24,7 +24,6 @@ export function createRow(name, index, on) {
   row.dataset.stem = name;
   row.dataset.hue = index % HUES;
   part(".stem-name").textContent = title;
-  row.setAttribute("aria-label", title);
   mute.setAttribute("aria-label", `Mute ${title}`);
   solo.setAttribute("aria-label", `Solo ${title}`);
   volume.setAttribute("aria-label", `Volume of ${title}`);

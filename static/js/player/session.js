@@ -74,6 +74,12 @@ export function createSession(stems, seconds, on) {
       on.state();
     },
 
+    pause() {
+      if (ready) loaded.engine.pause();
+      wanted = false;
+      on.state();
+    },
+
     seek(to) {
       open();
       if (ready) loaded.engine.seek(to);

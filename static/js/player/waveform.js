@@ -1,6 +1,7 @@
 /** A waveform drawn by wavesurfer.js, from measured peaks alone: it never loads or plays a sound itself. */
 
 const LOUD_ENOUGH = 0.08; // quieter stems are not blown up to full height
+const FINENESS = 1000; // places of the boundary between played and not yet played
 
 /**
  * @param {HTMLElement} container
@@ -28,5 +29,14 @@ export async function drawWaveform(container, peaks, duration) {
     hideScrollbar: true,
   });
   await new Promise((resolve) => surfer.once("ready", resolve));
-  return { show: (seconds) => surfer.setTime(seconds), remove: () => surfer.destroy() };
+  let shown = 0;
+  return {
+    show(seconds) {
+      const step = Math.round((FINENESS * seconds) / duration); // each is a repaint: none that nobody would see
+      if (step === shown) return;
+      shown = step;
+      surfer.setTime(seconds);
+    },
+    remove: () => surfer.destroy(),
+  };
 }
