@@ -1,9 +1,11 @@
 """What tests share: weights, a running server, an app without workers, rendered songs."""
 
+import ast
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ import pytest
 from filelock import FileLock
 from flask.testing import FlaskClient
 from flask_openapi3 import OpenAPI
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from config import Config
 from jobs.store import JobStore
@@ -29,13 +33,34 @@ from tests import render, tiny_weights
 from tests.library import Library
 from tests.serving import ROOT, RedisServer, Server
 
-LONGEST = ("test_recovery", "test_sockets_progress", "test_static_page", "test_demo", "test_static_demo",
-           "test_pipeline", "test_models_demucs", "test_against_libraries")  # fmt: skip
+LONGEST = ("test_static_page", "test_recovery", "test_sockets_progress", "test_demo", "test_static_demo",
+           "test_against_libraries", "test_pipeline", "test_models_demucs")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no process is left alone with one of them at the end."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+class OneService(LoadFileScheduling):
+    """Gives files to processes whole, and all files that use the shared service to the same process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "service" if uses_service(ROOT / file) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneService | None:
+    """Start the shared service once where two processes test; more have cores to spare, and less time for one chain."""
+    return OneService(config, log) if len(config.getvalue("tx")) == 2 else None
+
+
+@cache
+def uses_service(path: Path) -> bool:
+    """Whether tests or fixtures of a file ask for the shared service."""
+    functions = [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.FunctionDef)]
+    asking = [node for node in functions if node.name.startswith("test_") or node.decorator_list]
+    return any(argument.arg in ("server", "finished") for node in asking for argument in node.args.args)
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +81,20 @@ def weights_dir(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, weights_dir: Path) -> Iterator[Server]:
-    """A running service with its workers, shared by the tests that leave it as they found it."""
-    running = Server(tmp_path_factory.mktemp("server"), weights_dir).start()
+def server(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, weights_dir: Path
+) -> Iterator[Server]:
+    """A running service with its workers, shared by the tests that leave it as they found it.
+
+    It has weights of its own, and finds none elsewhere.
+    """
+    folder, nowhere = tmp_path_factory.mktemp("server"), "http://127.0.0.1:9"
+    weights, caches = shutil.copytree(weights_dir, folder / "weights"), pytestconfig.cache.mkdir("caches")
+    only_one = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") in ("1", "2")  # see OneService
+    compiled = Path(os.environ["NUMBA_CACHE_DIR"]).with_name("service") if only_one else os.environ["NUMBA_CACHE_DIR"]
+    running = Server(
+        folder, weights, XDG_CACHE_HOME=caches, HTTPS_PROXY=nowhere, NUMBA_CACHE_DIR=compiled
+    ).start()
     yield running
     assert running.stop() == 0
 

@@ -41,6 +41,7 @@ class Server:
         settings = {
             "PORT": self.port, "UPLOAD_FOLDER": self.uploads, "OUTPUT_FOLDER": self.outputs, "MODELS_DIR": models_dir,
             "DEVICE": "cpu", "HF_HUB_OFFLINE": "1",
+            **_numba_folder(),
         } | environment  # fmt: skip
         self.environment = os.environ | {name: str(value) for name, value in settings.items()}
         self.process: subprocess.Popen[bytes] | None = None
@@ -215,6 +216,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _numba_folder() -> dict[str, Path]:
+    """A place for what Numba compiles that is the same in every run of a test file, whichever process runs it."""
+    folder, test = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("PYTEST_CURRENT_TEST")
+    return {"NUMBA_CACHE_DIR": Path(folder).with_name(Path(test.partition("::")[0]).stem)} if folder and test else {}
 
 
 def _answers(url: str) -> bool:
