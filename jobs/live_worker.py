@@ -176,23 +176,27 @@ class LiveWorker:
 
     def _load(self, variant: str, loading: "Future[whisper.Whisper]") -> None:
         """Find or download a variant's weights and load them."""
+        report = self._report(variant)
+        report(0.0, f"Loading whisper {variant}...")
         try:
             device = choose_device(self._config.device)
             if self._config.require_gpu and device == "cpu":
                 raise ModelUnavailable("This service requires a GPU (REQUIRE_GPU=true) and this machine has none.")
-            path = weights.fetch("whisper", variant, self._config.models_dir, self._report(variant))
+            path = weights.fetch("whisper", variant, self._config.models_dir, report)
             loading.set_result(whisper.load(variant, device, path))
+            report(1.0, f"Whisper {variant} is loaded.")
         except BaseException as error:  # whatever it is, who waits for the model is told
             loading.set_exception(error)
 
     def _report(self, variant: str) -> Report:
-        """A report that tells the waiting sessions of a variant how its download goes."""
-        told = -1
+        """A report that tells the waiting sessions of a variant how its loading goes, in whole percents."""
+        told: tuple[int, str | None] = (-1, None)
 
         def report(fraction: float, message: str | None = None) -> None:
             nonlocal told
-            if (percent := int(100 * fraction)) != told:
-                told = percent
+            percent = int(100 * fraction)
+            if (percent, message) != told:
+                told = (percent, message)
                 for speaker in list(self._speakers.values()):
                     if speaker.ears is None and speaker.options["variant"] == variant:
                         self._say("loading", speaker.id, message=message, progress=percent)

@@ -95,6 +95,31 @@ def watched(network: Any, progress: Progress) -> Iterator[None]:
             hook.remove()
 
 
+@contextmanager
+def encoded_once(network: Any) -> Iterator[None]:
+    """Let a network encode a window once, where the library does it again to time the words.
+
+    Parameters
+    ----------
+    network : whisper.model.Whisper
+    """
+    import torch
+
+    encode = network.encoder.forward
+    last: list[torch.Tensor] = []
+
+    def encode_or_remember(mel: torch.Tensor) -> torch.Tensor:
+        if not last or last[0].shape != mel.shape or not torch.equal(last[0], mel):
+            last[:] = [mel, encode(mel)]
+        return last[1]
+
+    network.encoder.forward = encode_or_remember
+    try:
+        yield
+    finally:
+        del network.encoder.forward
+
+
 def transcribe(
     network: Any, path: Path, loudness: voice.Loudness, passages: Sequence[Passage], progress: Progress,
     options: dict[str, Any],

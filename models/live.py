@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.hearing import detect_language
+from models.hearing import detect_language, encoded_once
 from models.repetition import is_loop, letters
 from models.whisper import check_language
 
@@ -153,8 +153,7 @@ class Stream:
             return None
         if paused:
             return self._close()
-        new = self._gated - self._heard_until
-        if self._voiced_frames < LEAST_FRAMES or (new < STEP_SECONDS * SAMPLE_RATE and not self._full):
+        if self._voiced_frames < LEAST_FRAMES or not self._due:
             return None
         words = self._words(self._gated)
         agreed = _agreed(self._hypothesis, words)
@@ -186,6 +185,13 @@ class Stream:
     def _full(self) -> bool:
         """Whether it has listened to as much as can be heard at once."""
         return self._gated - self._start >= FORCE_SECONDS * SAMPLE_RATE
+
+    @property
+    def _due(self) -> bool:
+        """Whether it is time to hear once more: much is new, or it is quiet and this may be the end of the passage."""
+        assert self._voice_until is not None
+        quiet = self._gated - self._voice_until >= AFTER_SECONDS * SAMPLE_RATE and self._heard_until < self._voice_until
+        return quiet or self._full or self._gated - self._heard_until >= STEP_SECONDS * SAMPLE_RATE
 
     def _listen(self) -> bool:
         """Follow the gate frame by frame, no further than to a pause or until it is full; whether there was a pause."""
@@ -340,10 +346,12 @@ class Session:
     def _hear(self, samples: np.ndarray, before: str) -> list[Word]:
         """The words in some seconds of audio."""
         network, fp16 = self._model.network, self._model.device.startswith("cuda")
-        heard = network.transcribe(
-            samples, language=self._language or self._tell_language(samples), initial_prompt=before or None,
-            condition_on_previous_text=False, temperature=0.0, word_timestamps=True, fp16=fp16,
-        )  # fmt: skip
+        language = self._language or self._tell_language(samples)
+        with encoded_once(network):
+            heard = network.transcribe(
+                samples, language=language, initial_prompt=before or None, condition_on_previous_text=False,
+                temperature=0.0, word_timestamps=True, fp16=fp16,
+            )  # fmt: skip
         return [
             Word(word["word"], float(word["start"]), float(word["end"]), _share(word["probability"]))
             for segment in heard["segments"]

@@ -141,6 +141,25 @@ def test_equals_the_library_on_weights_that_hear(babbler, voice_16k, tmp_path, o
     assert result.text == expected["text"].strip()
 
 
+def test_a_window_that_is_encoded_once_is_heard_the_same(babbler, voice_16k):
+    runs = []
+    counter = babbler.network.encoder.conv1.register_forward_hook(lambda *_: runs.append(1))
+    options = {"word_timestamps": True, "temperature": 0.0, "language": "en", "fp16": False}
+    expected = library.transcribe(babbler.network, voice_16k, **options)
+    twice = len(runs)
+    with hearing.encoded_once(babbler.network):
+        heard = library.transcribe(babbler.network, voice_16k, **options)
+    counter.remove()
+    assert (heard["text"], len(heard["segments"])) == (expected["text"], len(expected["segments"]))
+    for ours, theirs in zip(heard["segments"], expected["segments"], strict=True):
+        assert [word["word"] for word in ours["words"]] == [word["word"] for word in theirs["words"]]
+        for key in ("start", "end", "probability"):
+            values = [[word[key] for word in segment["words"]] for segment in (ours, theirs)]
+            assert values[0] == pytest.approx(values[1], abs=1e-6), key
+    assert len(runs) - twice == twice / 2
+    assert "forward" not in vars(babbler.network.encoder), "the network is left as it was"
+
+
 def test_the_babbler_hears(babbler, voice_16k):
     forwards, backwards = (
         library.transcribe(babbler.network, samples, fp16=False, temperature=0.0, language="en")["text"]

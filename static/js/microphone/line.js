@@ -11,7 +11,7 @@ const CUT = "The connection to the server ended. What was said until then is bel
  * @param {() => void} on.ready sound may be sent
  * @param {(text: string) => void} on.final text that never changes
  * @param {(text: string) => void} on.partial text after it that may change
- * @param {(message: string) => void} on.loading what the server waits for
+ * @param {(message: string | null) => void} on.loading what the server waits for; null: no more
  * @param {(message: string) => void} on.problem
  * @param {() => void} on.over nothing follows
  */
@@ -35,7 +35,7 @@ export function openLine(options, { ready, final, partial, loading, problem, ove
   });
   socket.on("final", ({ text }) => final(text));
   socket.on("partial", ({ text }) => partial(text));
-  socket.on("loading", ({ message }) => loading(message));
+  socket.on("loading", ({ message, progress }) => loading(progress === 100 ? null : message));
   socket.on("error", ({ message }) => {
     told = true;
     problem(message);
