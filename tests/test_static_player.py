@@ -423,6 +423,7 @@ def test_a_stem_that_does_not_come_says_what_to_do(open_player: OpenPlayer) -> N
     alert.get_by_role("button", name="Try again").click()
     player.loaded()
     expect(alert).to_be_hidden()
+    expect(page.locator(".stem-wave > div")).to_have_count(len(player.tracks))
     page.route("**/bass.mp3*", lambda route: route.fulfill(status=200, body="not a sound"))
     page.reload()
     player.play_button.click()

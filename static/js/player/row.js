@@ -58,7 +58,9 @@ export function createRow(name, index, on) {
 
     /** Show the sound's shape once it is measured; a row without one still plays. */
     async draw(peaks, duration) {
-      waveform = await peaks.then((measured) => drawWaveform(wave, measured, duration)).catch(() => null);
+      const drawn = await peaks.then((measured) => drawWaveform(wave, measured, duration)).catch(() => null);
+      waveform?.remove(); // of a loading that failed on another stem
+      waveform = drawn;
       wave.dataset.drawn = waveform !== null;
       show(part(".stem-loading"), false);
     },
