@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 AUDIOCRAFT := .venv-audiocraft
-TEST_PACKAGES := chromium espeak-ng fluidsynth fluid-soundfont-gm redis-server
+TEST_PACKAGES := chromium curl espeak-ng fluidsynth fluid-soundfont-gm redis-server
 
 .PHONY: install run demo test test-audiocraft train-demo check bench
 
