@@ -22,6 +22,7 @@ SDR_GOALS_DB = {"drums": 6.0, "bass": 8.0, "other": 8.0, "vocals": 8.0}
 GAIN_GOAL_DB = 10.0
 WORD_ERROR_GOAL, START_GOAL_SECONDS = 0.10, 0.08
 LINE_GOAL_SECONDS, LINE_GOAL_SHARE = 0.3, 0.95
+FAR_SECONDS = 1.0
 
 
 def main() -> None:
@@ -77,6 +78,8 @@ def _words(judged: Sequence[Judged]) -> list[tuple[str, str, str]]:
         (f"LRC lines that start within {LINE_GOAL_SECONDS} s of a true line",
          f"{np.mean(lines <= LINE_GOAL_SECONDS):.1%}", f"{LINE_GOAL_SHARE:.0%}"),
         (f"words heard in {len(silent)} songs without voice", f"{sum(song.heard_words for song in silent)}", "0"),
+        (f"words heard more than {FAR_SECONDS:g} s from any that is sung",
+         f"{sum(song.heard_far_from_voice(FAR_SECONDS) for song in sung)}", "0"),
     ]  # fmt: skip
 
 

@@ -85,9 +85,10 @@ REGISTRY: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
         ModelSpec("demucs", "Audio separation into stems", "separation", "gpu", "htdemucs",
-                  ("htdemucs", "mdx_extra", "mdx", "mdx_q", "mdx_extra_q", "htdemucs_ft", "htdemucs_6s")),
+                  ("htdemucs", "mdx_extra", "mdx", "mdx_q", "mdx_extra_q", "htdemucs_ft", "htdemucs_6s",
+                   "demo")),
         ModelSpec("whisper", "Speech and lyrics transcription", "transcription", "gpu", "medium",
-                  ("tiny", "base", "small", "medium", "large", "turbo")),
+                  ("tiny", "base", "small", "medium", "large", "turbo", "demo")),
         ModelSpec("musicgen", "Music generation from text", "generation", "gpu", "large",
                   ("small", "medium", "large", "melody"), engines=("transformers", "audiocraft")),
         ModelSpec("pitch_analysis", "Key, tempo and chord detection", "analysis", "cpu", "enhanced_chroma",

@@ -1,9 +1,13 @@
 """The table of weights: where each variant's come from, under which licence, how large they are."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from models import REGISTRY
 from models.checkpoints import AUDIOCRAFT_PARTS
+
+BUNDLED = Path(__file__).parent / "demo"  # the folder of weights that come with this project
+DEMO_NOTE = "Made to show and test the service: trained on synthesised songs alone, and at home in nothing else."
 
 
 @dataclass(frozen=True)
@@ -16,12 +20,16 @@ class Source:
         The file that load() begins with: Whisper's checkpoint, a demucs bag's yaml, a model folder's config.json,
         audiocraft's language model.
     repository : str or None
-        Its name on the Hugging Face hub; None for Whisper, which has addresses of its own.
+        Its name on the Hugging Face hub; None for Whisper, which has addresses of its own, and for bundled ones.
     license : str
     download_size_bytes : int or None
         Of the checkpoints alone, a tokenizer is small beside them; None where nobody published it.
     gated : bool
         Whether a licence must be accepted on the hub first.
+    bundled : bool
+        Whether they come with this project, in BUNDLED, and are never downloaded.
+    note : str or None
+        What whoever chooses it must know.
     """
 
     filename: str
@@ -29,6 +37,8 @@ class Source:
     license: str
     download_size_bytes: int | None = None
     gated: bool = False
+    bundled: bool = False
+    note: str | None = None
 
 
 def _demucs(variant: str, repository: str, size: int | None = None) -> Source:
@@ -46,6 +56,10 @@ def _musicgen(filename: str) -> dict[str, Source]:
     }
 
 
+def _demo(filename: str) -> Source:
+    return Source(filename, None, "MIT", 0, bundled=True, note=DEMO_NOTE)
+
+
 def _gemma(variant: str, size: int | None = None) -> Source:
     return Source("config.json", f"google/{variant}", "Gemma Terms of Use", size, gated=True)
 
@@ -61,6 +75,7 @@ SOURCES: dict[str, dict[str, Source]] = {
         "mdx_extra": _demucs("mdx_extra", "Demucs-mdx_extra"),
         "mdx_q": _demucs("mdx_q", "Demucs-mdx_q"),
         "mdx_extra_q": _demucs("mdx_extra_q", "Demucs-mdx_extra_q"),
+        "demo": _demo("demo.yaml"),
     },
     "whisper": {
         "tiny": _whisper("tiny.pt", 75_572_083),
@@ -69,6 +84,7 @@ SOURCES: dict[str, dict[str, Source]] = {
         "medium": _whisper("medium.pt", 1_528_008_539),
         "large": _whisper("large-v3.pt", 3_087_371_615),
         "turbo": _whisper("large-v3-turbo.pt", 1_617_941_637),
+        "demo": _demo("demo.pt"),
     },
     "musicgen": _musicgen("config.json"),
     "musicgen_audiocraft": _musicgen(AUDIOCRAFT_PARTS[0]),

@@ -16,7 +16,7 @@ from typing import Any
 from errors import Cancelled, InvalidInput, ModelUnavailable, StorageFull, StudioError
 from models import REGISTRY, Report, checkpoints, download
 from models.checkpoints import AUDIOCRAFT_PARTS
-from models.sources import SOURCES
+from models.sources import BUNDLED, SOURCES
 
 
 def find(model: str, variant: str, models_dir: Path | None) -> Path | None:
@@ -71,6 +71,11 @@ def fetch(model: str, variant: str, models_dir: Path | None, report: Report) -> 
         _refuse_damage(model, variant, found)
         return found
     source = SOURCES[model][variant]
+    if source.bundled:
+        raise ModelUnavailable(
+            f"The weights of {model} {variant} ({source.filename}) come with this project and are missing from "
+            f"{BUNDLED}; restore that folder."
+        )
     try:
         message = f"Downloading {model} {variant}..."
         report(0.0, message)
@@ -100,13 +105,14 @@ def describe(model: str, variant: str, models_dir: Path | None) -> dict[str, Any
     Returns
     -------
     dict
-        cached, download_size_bytes, license; a model without weights is always cached.
+        cached, download_size_bytes, license, note; a model without weights is always cached.
     """
     source = SOURCES.get(model, {}).get(variant)
     return {
         "cached": source is None or find(model, variant, models_dir) is not None,
         "download_size_bytes": source.download_size_bytes if source else None,
         "license": source.license if source else None,
+        "note": source.note if source else None,
     }
 
 
@@ -134,6 +140,9 @@ def _candidates(model: str, variant: str, models_dir: Path | None) -> Iterator[P
 def _places(model: str, variant: str, models_dir: Path | None) -> Iterator[Path]:
     """The folders that are looked in: ours, then the library's own."""
     source = SOURCES[model][variant]
+    if source.bundled:
+        yield BUNDLED
+        return
     if models_dir is not None:
         yield _target(model, variant, models_dir)
     if source.repository is None:

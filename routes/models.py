@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 import models as registry
 from models import weights
@@ -21,6 +21,7 @@ class VariantAnswer(BaseModel):
     cached: bool
     download_size_bytes: int | None
     license: str | None
+    note: str | None = Field(description="What whoever chooses it must know.")
     loaded: bool
 
 

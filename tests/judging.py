@@ -36,6 +36,8 @@ class Judged:
         The same for the transcription's.
     line_errors : np.ndarray
         From each line start of the LRC to the nearest true one, in seconds.
+    strays : np.ndarray
+        From each heard word's start to the nearest moment when a true word is sung, in seconds; infinite without voice.
     """
 
     sdr_db: dict[str, float]
@@ -46,6 +48,11 @@ class Judged:
     start_errors: np.ndarray
     raw_start_errors: np.ndarray
     line_errors: np.ndarray
+    strays: np.ndarray
+
+    def heard_far_from_voice(self, seconds: float) -> int:
+        """How many words were heard farther than this from any true one."""
+        return int((self.strays > seconds).sum())
 
 
 def judge(server: Server, song: Song, folder: Path) -> Judged:
@@ -79,7 +86,14 @@ def judge(server: Server, song: Song, folder: Path) -> Judged:
         np.array([shown[place]["start"] - starts[truth] for truth, place in shown_pairs]),
         np.array([heard[place]["start"] - starts[truth] for truth, place in pairs]),
         nearest(lines, [line.start_seconds for line in song.lines]) if lines and song.lines else np.array([]),
+        np.array([_from_voice(song, word["start"]) for word in heard]),
     )  # fmt: skip
+
+
+def _from_voice(song: Song, seconds: float) -> float:
+    """How far a moment is from the nearest word that is sung."""
+    gaps = (max(word.start_seconds - seconds, seconds - word.end_seconds, 0.0) for word in song.words)
+    return min(gaps, default=float("inf"))
 
 
 def _karaoke(server: Server, file_id: str) -> tuple[list[dict[str, float | str]], list[float]]:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from models import REGISTRY, weights
+from errors import ModelUnavailable
+from models import REGISTRY, sources, weights
 from tests.hosts import Said, copy_bag, leave_alone, refused
 
 ROOT = Path(__file__).parent.parent
 EVERY_VARIANT = [(model, variant) for model, variants in weights.SOURCES.items() for variant in variants]
+BUNDLED = [(model, variant) for model, variant in EVERY_VARIANT if weights.SOURCES[model][variant].bundled]
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +37,14 @@ def test_the_table_is_the_libraries_own() -> None:
     for model, variants in weights.SOURCES.items():
         assert tuple(sorted(variants)) == tuple(sorted(owners[model].variants))
     for variant, source in weights.SOURCES["demucs"].items():
-        assert source.repository == f"{DEFAULT_NAMESPACE}/{hf_repo_name(variant)}"
+        assert source.bundled or source.repository == f"{DEFAULT_NAMESPACE}/{hf_repo_name(variant)}"
     for variant, source in weights.SOURCES["whisper"].items():
-        assert source.filename == _MODELS[variant].rpartition("/")[2]
+        assert source.bundled or source.filename == _MODELS[variant].rpartition("/")[2]
 
 
-@pytest.mark.parametrize(("model", "variant"), [pair for pair in EVERY_VARIANT if pair[0] in REGISTRY])
+@pytest.mark.parametrize(
+    ("model", "variant"), [pair for pair in EVERY_VARIANT if pair[0] in REGISTRY and pair not in BUNDLED]
+)
 def test_every_variant_is_found_in_the_models_folder(model: str, variant: str, weights_dir: Path) -> None:
     found = weights.find(model, variant, weights_dir)
     assert found is not None
@@ -48,6 +52,25 @@ def test_every_variant_is_found_in_the_models_folder(model: str, variant: str, w
     assert weights.fetch(model, variant, weights_dir, Said()) == found
     assert weights.describe(model, variant, weights_dir)["cached"] is True
     assert weights.size_bytes(model, variant, found) > 20_000
+
+
+@pytest.mark.parametrize(("model", "variant"), BUNDLED)
+@pytest.mark.parametrize("models_dir", [None, Path("nowhere")])
+def test_bundled_weights_are_found_whatever_the_models_folder(
+    model: str, variant: str, models_dir: Path | None
+) -> None:
+    found = weights.find(model, variant, models_dir)
+    assert found in (sources.BUNDLED, sources.BUNDLED / "demo.pt")
+    assert weights.fetch(model, variant, models_dir, Said()) == found
+    told = weights.describe(model, variant, models_dir)
+    assert (told["cached"], told["download_size_bytes"]) == (True, 0)
+    assert "synthesised songs" in told["note"]
+
+
+def test_bundled_weights_that_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(weights, "BUNDLED", tmp_path)
+    with pytest.raises(ModelUnavailable, match="come with this project"):
+        weights.fetch("whisper", "demo", None, Said())
 
 
 @pytest.mark.parametrize("variant", weights.SOURCES["demucs"])
@@ -67,13 +90,13 @@ def test_what_is_found_is_what_whisper_loads(weights_dir: Path) -> None:
 def test_a_model_without_weights_needs_none(tmp_path: Path) -> None:
     assert weights.fetch("karaoke", "full", tmp_path, Said()) is None
     assert weights.describe("karaoke", "full", tmp_path) == {
-        "cached": True, "download_size_bytes": None, "license": None,
+        "cached": True, "download_size_bytes": None, "license": None, "note": None,
     }  # fmt: skip
 
 
 def test_describe_says_size_and_licence(tmp_path: Path) -> None:
     assert weights.describe("whisper", "medium", tmp_path) == {
-        "cached": False, "download_size_bytes": 1_528_008_539, "license": "MIT",
+        "cached": False, "download_size_bytes": 1_528_008_539, "license": "MIT", "note": None,
     }  # fmt: skip
     assert weights.describe("musicgen", "large", tmp_path)["license"] == "CC-BY-NC-4.0"
 

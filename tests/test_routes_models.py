@@ -15,15 +15,15 @@ from tests.library import Library
 from tests.serving import Server, wait_until
 
 TABLE = {  # default first
-    "demucs": ["htdemucs", "mdx_extra", "mdx", "mdx_q", "mdx_extra_q", "htdemucs_ft", "htdemucs_6s"],
-    "whisper": ["medium", "tiny", "base", "small", "large", "turbo"],
+    "demucs": ["htdemucs", "mdx_extra", "mdx", "mdx_q", "mdx_extra_q", "htdemucs_ft", "htdemucs_6s", "demo"],
+    "whisper": ["medium", "tiny", "base", "small", "large", "turbo", "demo"],
     "musicgen": ["large", "small", "medium", "melody"],
     "pitch_analysis": ["enhanced_chroma", "basic_chroma", "librosa_chroma"],
     "gemma_3n": ["gemma-2-9b-it", "gemma-2-2b-it", "gemma-2-27b-it", "gemma-3n-E2B-it", "gemma-3n-E4B-it"],
     "karaoke": ["full", "instrumental_only"],
 }
 FIELDS = {"purpose", "default_model", "available_models", "file_types"}
-VARIANT_FIELDS = {"cached", "download_size_bytes", "license", "loaded"}
+VARIANT_FIELDS = {"cached", "download_size_bytes", "license", "note", "loaded"}
 
 
 def test_every_model_and_variant(reader: FlaskClient) -> None:
@@ -73,7 +73,7 @@ def test_weights_that_are_not_here(
     (folder / "tiny.pt").write_bytes((weights_dir / "whisper" / "tiny.pt").read_bytes())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = create_app(replace(config, models_dir=tmp_path)).test_client().get("/models/whisper").json["config"]
-    assert {name for name, variant in found["variants"].items() if variant["cached"]} == {"tiny"}
+    assert {name for name, variant in found["variants"].items() if variant["cached"]} == {"demo", "tiny"}
 
 
 def test_models_in_memory_of_live_workers(client: FlaskClient, library: Library) -> None:

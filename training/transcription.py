@@ -46,6 +46,7 @@ LARGEST_GRADIENT = 1.0
 CONVOLUTION_GAIN = math.sqrt(8)  # as they begin, positions would drown what the convolutions hear
 STAMP_GAIN = 0.15  # time stamps begin as a sinusoid, neighbours alike
 SUNG_WEIGHT, TARGET_WEIGHT, TOKEN_WEIGHT = 1.0, 0.3, 0.15  # of the losses beside that of the next token
+MOST_REPEATS = 24
 NEVER = -60.0  # logit of a token that is not trained
 REPORT_SECONDS = 120.0
 CHECKPOINT = "transcription.pt"
@@ -204,10 +205,10 @@ def export(model: Trainee, tokens: Tokens, path: Path) -> Path:
 
 
 def _windows(corpus: Path, seed: int, tokens: Tokens) -> Windows:
-    """Windows of all voices there are at the moment; the separated ones count as often as all clean ones."""
+    """Windows of all voices there are at the moment; the separated ones count up to MOST_REPEATS times as often."""
     clean, separated = (read_corpus(corpus / name) for name in ("voice", "separated"))
     bands = [song.samples for song in read_corpus(corpus / "bands")]
-    times = max(1, round(len(clean) / len(separated))) if separated else 0
+    times = min(MOST_REPEATS, max(1, round(len(clean) / len(separated)))) if separated else 0
     return Windows([*clean, *separated * times], bands, len(clean), seed, tokens)
 
 
