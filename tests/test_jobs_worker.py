@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import jobs.worker as worker_module
 from config import Config
 from errors import ModelUnavailable
+from jobs.compiled import keep_compiled_apart
 from jobs.worker import Worker
 from tests.serving import ROOT, Server, wait_until
 
@@ -78,6 +78,6 @@ def test_no_two_workers_compile_into_one_folder(
     folders = []
     for place in ("gpu0", "gpu1", "cpu0"):
         monkeypatch.setenv("NUMBA_CACHE_DIR", given)
-        worker_module._keep_compiled_apart(Path("outputs"), place)
+        keep_compiled_apart(Path("outputs"), place)
         folders.append(os.environ["NUMBA_CACHE_DIR"])
     assert folders == [str(tmp_path / kept / place) for place in ("gpu0", "gpu1", "cpu0")]
