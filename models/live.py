@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models.alignment import Word
 from models.hearing import detect_language, encoded_once
 from models.repetition import is_loop, letters
 from models.whisper import check_language
@@ -53,16 +54,6 @@ class Gate:
 
 SPEECH = Gate(open_db=-42.0, close_db=-50.0, pause_seconds=0.7)
 SINGING = Gate(open_db=-48.0, close_db=-56.0, pause_seconds=1.5)  # held notes fade, and breaths are longer
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word and when it sounds, in seconds; on the clock of the audio that was heard, or on the session's."""
-
-    text: str
-    start: float
-    end: float
-    probability: float
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import requests
-from playwright.sync_api import BrowserContext, Page, WebSocket, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from jobs.events import MAX_PAYLOAD_BYTES, STAGES
 from tests import render
+from tests.browser import chromium
 from tests.serving import ROOT, Server, wait_until
 
 GUIDE = (ROOT / "docs" / "PROGRESS_FEEDBACK_GUIDE.md").read_text(encoding="utf-8")
@@ -250,17 +251,12 @@ def origin() -> Iterator[int]:
 def context(service: Service, origin: int) -> Iterator[BrowserContext]:
     """Chromium, which finds the service at the guide's address and the files at ORIGIN."""
     rules = f"MAP 127.0.0.1:5000 127.0.0.1:{service.port}, MAP localhost:3000 127.0.0.1:{origin}"
-    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run",
-                 f"--host-resolver-rules={rules}"]  # fmt: skip
-    with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    with chromium(f"--host-resolver-rules={rules}") as browser:
         made = browser.new_context()
         made.set_default_timeout(MILLISECONDS)
         expect.set_options(timeout=MILLISECONDS)
         yield made
         expect.set_options(timeout=5_000)  # Playwright's own
-        browser.close()
 
 
 @dataclass

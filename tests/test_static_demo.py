@@ -1,12 +1,12 @@
 """The page's demo song in a real browser: one button, the bundled models, and no others."""
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser import chromium
 from tests.serving import Server
 
 STAGES = ("upload", "separation", "transcription", "karaoke")
@@ -16,12 +16,8 @@ JOB_MILLISECONDS = 300_000  # real models, though small ones
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium without a window."""
-    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run"]
-    with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-        running = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

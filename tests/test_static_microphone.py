@@ -14,6 +14,7 @@ from playwright._impl._driver import compute_driver_executable
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests import render, tiny_weights
+from tests.browser import launch
 from tests.serving import ROOT, Server
 
 PATIENCE_MS = 180_000  # the live worker loads torch first
@@ -37,18 +38,14 @@ console.log(JSON.stringify(found));
 @pytest.fixture
 def open_page(tmp_path: Path, server: Server) -> Iterator[OpenPage]:
     """Opens the page in a Chromium that hears a file; at the end no script may have failed."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     complaints: list[str] = []
     with sync_playwright() as playwright:
         browsers = []
 
         def open_it(sound: np.ndarray, *, allowed: bool = True, **look: str) -> Page:
-            arguments = [
-                "--no-sandbox", "--disable-background-networking", "--no-first-run",
-                "--use-fake-device-for-media-stream", *(["--use-fake-ui-for-media-stream"] if allowed else []),
-                f"--use-file-for-fake-audio-capture={_wav(tmp_path / 'heard.wav', sound)}%noloop",
-            ]  # fmt: skip
-            browsers.append(playwright.chromium.launch(executable_path=chromium, args=arguments))
+            heard = f"--use-file-for-fake-audio-capture={_wav(tmp_path / 'heard.wav', sound)}%noloop"
+            agreed = ["--use-fake-ui-for-media-stream"] if allowed else []
+            browsers.append(launch(playwright, "--use-fake-device-for-media-stream", heard, *agreed))
             context = browsers[-1].new_context(
                 viewport={"width": 375, "height": 800}, reduced_motion="reduce", permissions=[], **look
             )

@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import shutil
 import signal
 import wave
 import zipfile
@@ -14,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator, Page, Response, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Response, Route, expect
 
+from tests.browser import chromium
 from tests.serving import Server
 
 STAGES = ("upload", "separation", "transcription", "karaoke")
@@ -35,12 +35,8 @@ DROP = """([name, bytes]) => {
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium without a window."""
-    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run"]
-    with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-        running = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

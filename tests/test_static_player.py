@@ -8,7 +8,6 @@ them are at that place to the sample.
 
 import base64
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from models import audio
 from tests import render
+from tests.browser import chromium
 from tests.serving import Server, wait_until
 
 LYRICS = "<script>alert(1)</script> silver river\ncarry me home & <b>over</b> the mountain"
@@ -168,13 +168,8 @@ OpenPlayer = Callable[..., Player]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium without a window; a page may sound only after a click or a key, as for people."""
-    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run",
-                 "--autoplay-policy=document-user-activation-required"]  # fmt: skip
-    with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-        running = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    with chromium("--autoplay-policy=document-user-activation-required") as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

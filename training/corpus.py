@@ -9,7 +9,6 @@ import argparse
 import json
 import math
 import multiprocessing
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -47,7 +46,7 @@ class CorpusSong:
     truth: dict[str, Any]
 
 
-def write_corpus(folder: Path, seeds: Sequence[int], *, voice: bool = False, processes: int | None = None) -> None:
+def write_corpus(folder: Path, seeds: Sequence[int], *, voice: bool = False) -> None:
     """Make songs, those that are not there yet.
 
     Parameters
@@ -57,8 +56,6 @@ def write_corpus(folder: Path, seeds: Sequence[int], *, voice: bool = False, pro
     seeds : sequence of int
     voice : bool
         Songs of a voice alone, instead of stems.
-    processes : int, optional
-        How many work at once; one for each core if not given.
 
     Raises
     ------
@@ -70,7 +67,7 @@ def write_corpus(folder: Path, seeds: Sequence[int], *, voice: bool = False, pro
         raise ValueError(f"seeds {kept} are kept for evaluation")
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not _file(folder, seed).exists()]
-    with multiprocessing.get_context("spawn").Pool(processes or os.cpu_count()) as pool:
+    with multiprocessing.get_context("spawn").Pool() as pool:
         for done, _ in enumerate(pool.imap_unordered(partial(_write, folder, voice=voice), missing), 1):
             if done % 50 == 0 or done == len(missing):
                 print(f"{done} of {len(missing)} songs made", flush=True)

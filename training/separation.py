@@ -22,6 +22,7 @@ from demucs.states import get_state, load_model, save_with_checksum
 
 from training.corpus import FULL_SCALE, CorpusSong, read_corpus
 from training.measures import sdr
+from training.run import go_on, save, set_learning_rate
 from training.score import SAMPLE_RATE
 from training.song import STEMS
 from training.widening import widen
@@ -42,7 +43,7 @@ COOL_DOWN = 0.3  # share of the steps at the end, over which the learning rate f
 LARGEST_GRADIENT = 2.0
 AVERAGED_STEPS = 300
 REPORT_SECONDS = 300.0
-VALIDATION_SECONDS = 8.0
+PASSAGE_SECONDS = 4.0  # of validation
 FLOOR = 1e-4  # of a mixture's deviation
 CHECKPOINT = "separation.pt"
 
@@ -95,11 +96,6 @@ def new_model(width: int = WIDTH) -> HTDemucs:
     )
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """The learning rate of a step: warm-up, a plateau, and a straight fall over the last COOL_DOWN of all steps."""
-    return LEARNING_RATE * min(1.0, (step + 1) / WARM_UP_STEPS, (steps - step) / (COOL_DOWN * steps))
-
-
 def train(corpus: Path, out_dir: Path, steps: int, width: int, start: Path | None, threads: int) -> Path:
     """Train the model.
 
@@ -133,22 +129,22 @@ def train(corpus: Path, out_dir: Path, steps: int, width: int, start: Path | Non
         widen(load_model(start), model)
     optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY)
     average = {name: values.clone() for name, values in model.state_dict().items()}
-    first = _go_on(out_dir / CHECKPOINT, model, optimiser, average)
+    stopped = go_on(out_dir / CHECKPOINT, model, optimiser)
+    first = stopped["step"]
+    average.update(stopped.get("average", {}))
     batches = Batches(songs, SEED + first)
     losses: list[float] = []
     reported = time.monotonic()
     for step in range(first, steps):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps)
+        set_learning_rate(optimiser, LEARNING_RATE, step, steps, warm_up_steps=WARM_UP_STEPS, cool_down=COOL_DOWN)
         losses.append(_step(model, optimiser, *batches.draw(), device))
         _average_in(average, model, min(1 - 1 / AVERAGED_STEPS, (step + 1) / (step + 20)))
         if time.monotonic() - reported > REPORT_SECONDS or step + 1 == steps:
             ratios = _validate(_with(average, width).to(device), validation)
             said = ", ".join(f"{name} {ratio:.1f}" for name, ratio in zip(STEMS, ratios, strict=True))
             print(f"step {step + 1} of {steps}, {len(songs)} songs, loss {np.mean(losses):.4f}, SDR {said}", flush=True)
-            _save(out_dir / CHECKPOINT, model, optimiser, average, step + 1)
-            losses, songs[:] = [], read_corpus(corpus)
-            reported = time.monotonic()
+            save(out_dir / CHECKPOINT, model, optimiser, step + 1, average=average)
+            losses, reported = [], time.monotonic()
     return export(_with(average, width), out_dir)
 
 
@@ -203,8 +199,8 @@ def _with(weights: dict[str, torch.Tensor], width: int) -> HTDemucs:
 
 @torch.no_grad()
 def _validate(model: HTDemucs, songs: Sequence[CorpusSong]) -> list[float]:
-    """Mean SDR of each stem over the first VALIDATION_SECONDS in the middle of songs."""
-    length = round(VALIDATION_SECONDS / 2 * SAMPLE_RATE)
+    """Mean SDR of each stem over two passages of every song."""
+    length = round(PASSAGE_SECONDS * SAMPLE_RATE)
     device = next(model.parameters()).device
     ratios = []
     for song in songs:
@@ -216,26 +212,6 @@ def _validate(model: HTDemucs, songs: Sequence[CorpusSong]) -> list[float]:
                 estimates = (model(mixture[None] / scale)[0].float() * scale).cpu().numpy()
             ratios.append([sdr(*pair) for pair in zip(stems, estimates, strict=True)])
     return np.nanmean(ratios, axis=0).tolist()
-
-
-def _save(
-    path: Path, model: HTDemucs, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor], step: int
-) -> None:
-    """Keep all that a later run needs to go on."""
-    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average, "step": step}
-    torch.save(state, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
-
-
-def _go_on(path: Path, model: HTDemucs, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor]) -> int:
-    """Load what a stopped run has saved, if there is one: how many steps it had done."""
-    if not path.exists():
-        return 0
-    state = torch.load(path, map_location=next(model.parameters()).device)
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    average.update(state["average"])
-    return int(state["step"])
 
 
 def main() -> None:

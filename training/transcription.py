@@ -27,6 +27,7 @@ from whisper import load_model
 from whisper.model import ModelDimensions, Whisper, sinusoids
 
 from training.corpus import read_corpus
+from training.run import go_on, save, set_learning_rate
 from training.windows import NONE, STAMPS, WINDOW_SECONDS, Tokens, Window, Windows
 
 SEED = 20261121
@@ -46,7 +47,7 @@ LARGEST_GRADIENT = 1.0
 CONVOLUTION_GAIN = math.sqrt(8)  # as they begin, positions would drown what the convolutions hear
 STAMP_GAIN = 0.15  # time stamps begin as a sinusoid, neighbours alike
 SUNG_WEIGHT, TARGET_WEIGHT, TOKEN_WEIGHT = 1.0, 0.3, 0.15  # of the losses beside that of the next token
-MOST_REPEATS = 24
+MOST_REPEATS = 24  # of a separated voice, beside each clean one
 NEVER = -60.0  # logit of a token that is not trained
 REPORT_SECONDS = 120.0
 CHECKPOINT = "transcription.pt"
@@ -150,24 +151,20 @@ def train(corpus: Path, out_dir: Path, steps: int, start: Path | None, threads: 
     if start:
         model.start_from(load_model(start, device))
     optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY)
-    first = _go_on(out_dir / CHECKPOINT, model, optimiser)
+    first = go_on(out_dir / CHECKPOINT, model, optimiser)["step"]
     windows = _windows(corpus, SEED + first, tokens)
     measured: list[list[float]] = []
     reported = time.monotonic()
     for step in range(first, steps):
-        for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / WARM_UP_STEPS, (steps - step) / (COOL_DOWN * steps))
+        set_learning_rate(optimiser, LEARNING_RATE, step, steps, warm_up_steps=WARM_UP_STEPS, cool_down=COOL_DOWN)
         _, seconds, batch = next(stage for stage in STAGES if step < stage[0] * steps)
         measured.append(_step(model, optimiser, [windows.draw(seconds) for _ in range(batch)], device))
         if time.monotonic() - reported > REPORT_SECONDS or step + 1 == steps:
             names = ("loss", "tokens", "frames", "place of target", "place of token")
             said = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, np.nanmean(measured, 0), strict=True))
             print(f"step {step + 1} of {steps}, {seconds:g} s: {said}", flush=True)
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            torch.save(state, out_dir / f"{CHECKPOINT}.part")
-            (out_dir / f"{CHECKPOINT}.part").replace(out_dir / CHECKPOINT)
+            save(out_dir / CHECKPOINT, model, optimiser, step + 1)
             measured, reported = [], time.monotonic()
-            windows = _windows(corpus, SEED + step, tokens)
     return export(model.cpu(), tokens, out_dir / "demo.pt")
 
 
@@ -205,7 +202,7 @@ def export(model: Trainee, tokens: Tokens, path: Path) -> Path:
 
 
 def _windows(corpus: Path, seed: int, tokens: Tokens) -> Windows:
-    """Windows of all voices there are at the moment; the separated ones count up to MOST_REPEATS times as often."""
+    """Windows of all voices; the separated ones count up to MOST_REPEATS times as often."""
     clean, separated = (read_corpus(corpus / name) for name in ("voice", "separated"))
     bands = [song.samples for song in read_corpus(corpus / "bands")]
     times = min(MOST_REPEATS, max(1, round(len(clean) / len(separated)))) if separated else 0
@@ -261,18 +258,8 @@ def _place_loss(attention: Tensor, spans: Sequence[Sequence[tuple[int, int] | No
 
 
 def _share(right: Tensor, counted: Tensor) -> float:
-    """The share of what counts that is right; NaN where nothing counts."""
+    """The share of what counts that is right; 0 where nothing counts."""
     return (right & counted).sum().item() / max(counted.sum().item(), 1)
-
-
-def _go_on(path: Path, model: Trainee, optimiser: torch.optim.Optimizer) -> int:
-    """Load what a stopped run has saved, if there is one: how many steps it had done."""
-    if not path.exists():
-        return 0
-    state = torch.load(path, map_location=next(model.parameters()).device)
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])
 
 
 def main() -> None:
