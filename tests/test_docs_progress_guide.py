@@ -326,6 +326,8 @@ def _go_away_and_come_back(service: Service, pages: Pages, found: Seen, printed:
         found.said_disconnected = _becomes(pages.plain, "document.querySelector('#connection').textContent !== ''")
     service.wait_for_end(found.file_id)
     service.start_by("sh cors")
+    # Who only connects hears nothing of what happened before it came back.
+    _becomes(pages.connected, lambda: len(pages.sockets["connected"]) > 1)
     found.events = service.sent(found.file_id)
 
 

@@ -17,6 +17,7 @@ function remembered(fileId) {
  */
 export function createActions(store, follow) {
   let upload = null;
+  let wanted = null; // the song that resume() is to show
 
   const fail = (error) => store.update((state) => ({ ...state, cancelling: false, problem: error }));
 
@@ -38,6 +39,7 @@ export function createActions(store, follow) {
   }
 
   function choose(file) {
+    wanted = null;
     store.update((state) => ({ ...withoutSong(state), file }));
   }
 
@@ -86,6 +88,7 @@ export function createActions(store, follow) {
   }
 
   function reset() {
+    wanted = null;
     history.replaceState(null, "", location.pathname);
     store.update(withoutSong);
     follow();
@@ -93,11 +96,14 @@ export function createActions(store, follow) {
 
   /** Come back to a song after a reload, or open one from a link. */
   async function resume(fileId) {
+    wanted = fileId;
     try {
       const status = await getStatus(fileId);
+      if (wanted !== fileId) return; // something else was chosen while it came
       adopt({ ...status, ...remembered(fileId) }, "processing");
       if (!["queued", "processing"].includes(status.status)) finish();
     } catch (error) {
+      if (wanted !== fileId) return;
       if (error.status === 404) reset();
       fail(error);
     }
@@ -119,13 +125,15 @@ export function createActions(store, follow) {
     }
   }
 
-  /** Nothing runs any more: show what there is. */
+  /** Nothing runs any more: show what there is, unless the page has gone on to another song while it came. */
   async function finish() {
+    const { song } = store.state;
+    const shown = () => store.state.song?.file_id === song.file_id;
     try {
-      const { jobs } = await getStatus(store.state.song.file_id);
-      store.update((state) => withJobs(state, jobs));
+      const { jobs } = await getStatus(song.file_id);
+      if (shown()) store.update((state) => withJobs(state, jobs));
     } catch (error) {
-      fail(error);
+      if (shown()) fail(error);
     }
   }
 
