@@ -57,6 +57,7 @@ from routes import (
     pages,
     process,
     songs,
+    statistics,
     status,
     transcribe,
     upload,
@@ -77,6 +78,7 @@ WATCH_SECONDS = 0.2  # between looks at whether all workers have ended
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BLUEPRINTS = (
     health, models, upload, process, analyze, generate, transcribe, download, status, cleanup, jobs_routes, songs,
+    statistics,
 )  # fmt: skip
 
 log = logging.getLogger("studio")

@@ -125,7 +125,8 @@ def test_answers_are_as_described(
         return answer
 
     for path in ("/health", "/health/ready", "/gpu-status", "/status", "/models", "/models/{model_name}", "/songs",
-                 "/jobs", "/jobs/{job_id}", "/status/{file_id}", "/karaoke/songs"):  # fmt: skip
+                 "/jobs", "/jobs/{job_id}", "/jobs/statistics?hours=24", "/status/{file_id}",
+                 "/karaoke/songs"):  # fmt: skip
         assert check("GET", path).status_code == 200
     for path in ("/process/demucs/{file_id}", "/process/karaoke/{file_id}", "/analyze/chroma/{file_id}",
                  "/separate/{file_id}"):  # fmt: skip
