@@ -1,6 +1,7 @@
 /** What the person at the screen can do, and what the page does by itself when a song ends. */
 
 import { cancelJob, deleteSong, getDemoSong, getModels, getStatus, retryJob, startAnalysis, uploadSong } from "./api.js";
+import { withoutEntries } from "./queue/entries.js";
 import { withJobs, withoutSong, withStage, withUpload } from "./state.js";
 
 const REMEMBERED = "song"; // what the upload told of the song; its state comes from the server
@@ -53,21 +54,36 @@ export function createActions(store, follow) {
     }
   }
 
-  async function start(variants) {
-    const { file } = store.state;
+  /** Send a file and show its song, unless the page has gone on to another meanwhile; throws when it does not arrive. */
+  async function send(file, variants, onSent = () => {}) {
+    const shown = () => store.state.file === file && store.state.phase === "uploading";
     upload = new AbortController();
     store.update((state) => ({ ...withUpload(withoutSong(state), 0, file.size, 0), file, phase: "uploading" }));
     const began = performance.now();
-    const sent = (loaded, total) =>
-      store.update((state) => withUpload(state, loaded, total, (performance.now() - began) / 1000));
+    const sent = (loaded, total) => {
+      onSent(loaded, total);
+      if (shown()) store.update((state) => withUpload(state, loaded, total, (performance.now() - began) / 1000));
+    };
     try {
       const song = await uploadSong(file, variants, sent, upload.signal);
+      if (!shown()) return song;
       store.update((state) => withStage(state, "upload", { status: "complete", progress: 100, message: "" }));
       adopt(song, "processing");
+      return song;
     } catch (error) {
       const [status, phase] = [error.code === "cancelled" ? "cancelled" : "failed", "idle"];
-      store.update((state) => withStage({ ...state, phase }, "upload", { status, progress: 100, error: error.message }));
-      if (status === "failed") fail(error);
+      const change = { status, progress: 100, error: error.message };
+      if (shown()) store.update((state) => withStage({ ...state, phase }, "upload", change));
+      throw error;
+    }
+  }
+
+  async function start(variants) {
+    const { file } = store.state;
+    try {
+      await send(file, variants);
+    } catch (error) {
+      if (error.code !== "cancelled" && store.state.file === file) fail(error);
     }
   }
 
@@ -119,6 +135,7 @@ export function createActions(store, follow) {
   async function remove(fileId) {
     try {
       await deleteSong(fileId);
+      store.update((state) => withoutEntries(state, (entry) => entry.fileId === fileId));
       if (store.state.song?.file_id === fileId) reset();
     } catch (error) {
       fail(error);
@@ -148,5 +165,5 @@ export function createActions(store, follow) {
     }
   }
 
-  return { loadModels, choose, fetchDemo, start, cancel, retry, reset, resume, open, remove, finish, analyse };
+  return { loadModels, choose, fetchDemo, send, start, cancel, retry, reset, resume, open, remove, finish, analyse };
 }

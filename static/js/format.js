@@ -43,3 +43,6 @@ export function words(name) {
   const spaced = name.replaceAll("_", " ");
   return spaced.charAt(0).toUpperCase() + spaced.slice(1);
 }
+
+/** 3 → "3 songs". */
+export const songs = (number) => (number === 1 ? "1 song" : `${number} songs`);

@@ -20,19 +20,24 @@ import { createSummary } from "./cards/summary.js";
 import { createMicrophone } from "./microphone/microphone.js";
 import { createPlayer } from "./player/player.js";
 import { connect } from "./progress.js";
+import { createQueueActions } from "./queue/actions.js";
+import { createQueue } from "./queue/card.js";
+import { isEnded, withQueueEvent, withSongStatus } from "./queue/entries.js";
 import { INITIAL, STAGE_NAMES, withConnection, withEvent } from "./state.js";
 import { createStore } from "./store.js";
 
 const store = createStore(INITIAL);
 const actions = createActions(store, () => live.subscribe());
+const queued = createQueueActions(store, actions, () => live.subscribe());
 const whole = (state) => state;
 
 store.watch((state) => state.connection, createBadge());
 store.watch((state) => state.models, createOptions());
-store.watch(whole, createPicker(actions));
+store.watch(whole, createPicker(queued));
 store.watch(whole, createDemo(actions));
 store.watch(whole, createSongCard());
-store.watch(whole, createControls(actions));
+store.watch(whole, createControls(actions, queued));
+store.watch(whole, createQueue(queued));
 store.watch((state) => state.problem, createProblem());
 for (const name of STAGE_NAMES) store.watch((state) => state.stages[name], createStage(name, actions));
 store.watch(whole, createSummary());
@@ -43,7 +48,12 @@ store.watch((state) => state.jobs, createDownloads());
 store.watch((state) => state.jobs, createLyrics());
 store.watch((state) => state.song, createMetadata());
 store.watch(whole, createAnalysis(actions));
-store.watch(({ phase, song, connection }) => [phase, song?.file_id, connection].join(), createLibrary(actions));
+store.watch(libraryKey, createLibrary(actions));
+
+/** Changes whenever the library may have. */
+function libraryKey({ phase, song, connection, queue }) {
+  return [phase, song?.file_id, connection, ...queue.map((entry) => `${entry.fileId} ${isEnded(entry)}`)].join();
+}
 
 const live = connect({
   connection(connected) {
@@ -53,17 +63,21 @@ const live = connect({
   },
   event(event) {
     const { seq } = store.state;
-    store.update((state) => withEvent(state, event));
+    store.update((state) => withQueueEvent(withEvent(state, event), event));
     if (store.state.seq === seq) return; // another song's, or seen before
     if (event.stage === "complete" || (event.stage === "analysis" && event.progress === 100)) actions.finish();
   },
-  caughtUp({ file_id, status }) {
+  caughtUp(answer) {
+    const { file_id, status } = answer;
     const ours = file_id === store.state.song?.file_id;
+    store.update((state) => withSongStatus(state, answer));
     if (ours && !["queued", "processing"].includes(status)) actions.finish(); // not every song ends with "complete"
   },
   wanted() {
-    const { song, seq } = store.state;
-    return song && { fileId: song.file_id, seq };
+    const { song, seq, queue } = store.state;
+    const songs = new Map(queue.filter(({ fileId }) => fileId).map((entry) => [entry.fileId, entry.seq]));
+    if (song) songs.set(song.file_id, Math.min(seq, songs.get(song.file_id) ?? seq));
+    return songs;
   },
 });
 

@@ -1,4 +1,4 @@
-/** The live connection: says whether it stands, subscribes to one song, and hands on its events. */
+/** The live connection: says whether it stands, subscribes to the wanted songs, and hands on their events. */
 
 import { io } from "../vendor/socket.io.esm.min.js";
 
@@ -9,24 +9,24 @@ const RECONNECT_AFTER_MAX_MS = 2000;
  * @param {object} on
  * @param {(connected: boolean) => void} on.connection
  * @param {(event: object) => void} on.event every `processing_progress` payload
- * @param {(status: {file_id: string, status: string}) => void} on.caughtUp every event so far of the followed song was handed on
- * @param {() => {fileId: string, seq: number} | null} on.wanted the song to follow, and the last event known of it
+ * @param {(status: {file_id: string, status: string}) => void} on.caughtUp every event so far of a followed song was handed on
+ * @param {() => Map<string, number>} on.wanted the songs to follow, each with the last event known of it
  */
 export function connect({ connection, event, caughtUp, wanted }) {
   const socket = io({ reconnectionDelay: RECONNECT_AFTER_MS, reconnectionDelayMax: RECONNECT_AFTER_MAX_MS });
-  let followed = null;
+  let followed = [];
 
-  /** Ask for the wanted song's events, those that were missed included. */
+  /** Ask for the wanted songs' events, those that were missed included. */
   function subscribe() {
-    const song = wanted();
     if (!socket.connected) return;
-    if (followed && followed !== song?.fileId) socket.emit("unsubscribe", { file_id: followed });
-    followed = song?.fileId ?? null;
-    if (song) socket.emit("subscribe", { file_id: song.fileId, since_seq: song.seq }, caughtUp);
+    const songs = wanted();
+    for (const [fileId, seq] of songs) socket.emit("subscribe", { file_id: fileId, since_seq: seq }, caughtUp);
+    for (const fileId of followed) if (!songs.has(fileId)) socket.emit("unsubscribe", { file_id: fileId });
+    followed = [...songs.keys()];
   }
 
   socket.on("connect", () => {
-    followed = null; // the server forgets a connection's subscriptions with the connection
+    followed = []; // the server forgets a connection's subscriptions with the connection
     connection(true);
     subscribe();
   });

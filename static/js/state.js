@@ -14,6 +14,7 @@ const WAITING = Object.freeze({ status: "waiting", progress: 0, message: "", err
 export const INITIAL = Object.freeze({
   connection: "connecting",
   models: null,
+  queue: Object.freeze([]), // several songs: queue/entries.js
   file: null,
   song: null,
   phase: "idle",
@@ -29,7 +30,7 @@ export const INITIAL = Object.freeze({
 
 /** The state before a song, with what does not belong to a song kept. */
 export function withoutSong(state) {
-  return { ...INITIAL, connection: state.connection, models: state.models };
+  return { ...INITIAL, connection: state.connection, models: state.models, queue: state.queue };
 }
 
 /** One stage changed. */

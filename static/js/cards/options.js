@@ -21,6 +21,11 @@ export function createOptions() {
   };
 }
 
+/** The form fields of an upload that say which models are chosen. */
+export function chosenVariants() {
+  return Object.fromEntries(CHOICES.map(({ select }) => [byId(select).name, byId(select).value]));
+}
+
 function fill(select, config) {
   const chosen = select.value || config.default_model;
   select.replaceChildren(...config.available_models.map((name) => option(name, config, name === chosen)));

@@ -1,27 +1,30 @@
-/** Choosing a song: by click, by keyboard, or by dropping it anywhere on the page. */
+/** Choosing songs: by click, by keyboard, or by dropping them anywhere on the page. */
 
 import { byId, show } from "../dom.js";
 
-export function createPicker(actions) {
+/** @param {{take: (files: File[]) => void}} queued */
+export function createPicker(queued) {
   const [picker, input, change] = [byId("picker"), byId("file"), byId("change")];
   let open = true;
 
   input.addEventListener("change", () => {
-    if (input.files.length) actions.choose(input.files[0]);
-    input.value = ""; // so that the same file can be chosen again
+    if (input.files.length) queued.take([...input.files]);
+    input.value = ""; // so that the same files can be chosen again
   });
   change.addEventListener("click", () => input.click());
-  acceptDrops((file) => open && actions.choose(file));
+  byId("queue-add").addEventListener("click", () => input.click());
+  acceptDrops((files) => open && files.length && queued.take(files));
 
-  return function render({ phase, file, song }) {
-    open = phase === "idle";
+  return function render({ phase, file, song, queue }) {
+    const idle = phase === "idle";
+    open = idle || queue.length > 0;
     document.body.classList.toggle("accepts-drops", open);
-    show(picker, open && !file && !song);
-    show(change, open && file !== null);
+    show(picker, idle && !file && !song);
+    show(change, idle && file !== null);
   };
 }
 
-/** Hand on the first file dropped on the page; a file over the page lights it up. */
+/** Hand on the files dropped on the page; a file over the page lights it up. */
 function acceptDrops(take) {
   const lit = (on) => document.body.classList.toggle("dragging", on);
   const carriesFile = (event) => event.dataTransfer?.types.includes("Files");
@@ -37,6 +40,6 @@ function acceptDrops(take) {
     lit(false);
     if (!carriesFile(event)) return;
     event.preventDefault();
-    take(event.dataTransfer.files[0]);
+    take([...event.dataTransfer.files]);
   });
 }

@@ -1,6 +1,7 @@
 /** One line over the stages: where the song stands as a whole. */
 
 import { byId } from "../dom.js";
+import { nextWaiting } from "../queue/entries.js";
 import { STAGE_NAMES } from "../state.js";
 import { stageTitle } from "./stage.js";
 
@@ -18,8 +19,8 @@ export function createSummary() {
   };
 }
 
-function sentence({ phase, stages, connection, file }) {
-  if (phase === "idle") return file ? "Ready to start" : "Starts when you choose a song";
+function sentence({ phase, stages, connection, file, queue }) {
+  if (phase === "idle") return file || nextWaiting(queue) ? "Ready to start" : "Starts when you choose a song";
   if (phase === "ended") return ENDINGS.find(({ status }) => has(stages, status))?.words ?? "Finished";
   if (connection === "disconnected") return "Connection lost; the server goes on, this page catches up by itself";
   const current = STAGE_NAMES.find((name) => ["processing", "waiting"].includes(stages[name].status));

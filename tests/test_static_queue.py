@@ -1,0 +1,124 @@
+"""Several songs at once on the page, in a real browser, against a real server with real workers."""
+
+import io
+import os
+import re
+import signal
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser import chromium
+from tests.serving import Server
+
+RATE = 8000
+UPLOAD_BYTES_PER_SECOND = 60_000
+JOB_MILLISECONDS = 120_000
+UNDER_WAY = re.compile(r"^[1-9]\d?$")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """The page, connected; at the end no script may have failed, and its songs are removed."""
+    complaints: list[str] = []
+    there_before = _songs(server)
+    context = browser.new_context(reduced_motion="reduce")
+    opened = context.new_page()
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto(server.url)
+    expect(opened.locator("#connection")).to_have_text("Connected")
+    yield opened
+    context.close()
+    for file_id in _songs(server) - there_before:
+        requests.delete(f"{server.url}/songs/{file_id}", timeout=60)
+    assert complaints == []
+
+
+def test_several_songs_go_one_after_another_and_a_refused_one_holds_up_nothing(
+    page: Page, server: Server, tmp_path: Path
+) -> None:
+    text = tmp_path / "<b>lyrics.mp3"
+    text.write_text("These are only words. " * 50)
+    songs = [_tone(tmp_path / f"Dusk - {name}.wav") for name in ("River", "Hill", "Meadow")]
+    page.set_input_files("#file", [songs[0], text, *songs[1:]])
+    expect(page.locator(".queue-name")).to_have_text([songs[0].name, text.name, songs[1].name, songs[2].name])
+    page.get_by_role("button", name="Remove: Dusk - Meadow.wav").press("Enter")
+    expect(page.locator(".queue-row")).to_have_count(3)
+    page.select_option("#transcription-variant", "tiny")
+    _slow_uploads(page)
+    with _held(server.worker_pids()):
+        page.get_by_role("button", name="Start processing 3 songs").click()
+        for name in ("All uploads", "Upload of Dusk - River.wav", "Upload of Dusk - Hill.wav"):
+            expect(page.get_by_role("progressbar", name=name)).to_have_attribute("aria-valuenow", UNDER_WAY)
+        expect(_row(page, "Hill")).to_have_attribute("data-status", "queued", timeout=20_000)
+        expect(_row(page, "lyrics")).to_contain_text("The file is text")
+        expect(page.locator("#song-title")).to_have_text("River")
+        expect(_row(page, "River").get_by_role("button").first).to_have_attribute("aria-current", "true")
+        page.get_by_role("button", name="Cancel: Dusk - Hill.wav").click()
+        expect(_row(page, "Hill")).to_have_attribute("data-status", "cancelled")
+    expect(_row(page, "River")).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
+    expect(page.locator("#queue-about")).to_have_text("3 songs · 1 ready · 1 failed · 1 cancelled")
+    expect(page.locator("#results-heading")).to_have_text("Your song is ready")
+    _row(page, "Hill").get_by_role("button").first.click()
+    expect(page.locator("#song-title")).to_have_text("Hill")
+    expect(page.locator("#stage-separation")).to_have_attribute("data-status", "cancelled")
+    page.reload()
+    expect(_row(page, "River")).to_have_attribute("data-status", "complete")
+    expect(_row(page, "Hill")).to_have_attribute("data-status", "cancelled")
+    page.get_by_role("button", name="Clear finished").click()
+    expect(page.locator("#queue")).to_be_hidden()
+
+
+def _songs(server: Server) -> set[str]:
+    """Ids of all songs there are."""
+    return {song["file_id"] for song in server.get("/songs").json()["songs"]}
+
+
+def _row(page: Page, name: str) -> Locator:
+    """The queue's row of a song."""
+    return page.locator(".queue-row", has_text=name)
+
+
+def _slow_uploads(page: Page) -> None:
+    """Let uploads take their time."""
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": UPLOAD_BYTES_PER_SECOND}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", limits)
+
+
+@contextmanager
+def _held(pids: list[int]) -> Iterator[None]:
+    """Processes stand still inside the block."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _tone(path: Path, seconds: float = 4) -> Path:
+    """A file with an A major chord in it, 16-bit mono."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    chord = sum(np.sin(2 * np.pi * 440 * 2 ** (step / 12) * time) for step in (0, 4, 7, 12)) / 5
+    written = io.BytesIO()
+    with wave.open(written, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((chord * 32767).astype("<i2").tobytes())
+    path.write_bytes(written.getvalue())
+    return path
