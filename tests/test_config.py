@@ -87,15 +87,18 @@ def test_the_service_says_what_is_wrong_and_ends(command: list[str]) -> None:
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize("command", [["app.py"], ["-m", "jobs.worker", "--queue", "cpu"]])
-@pytest.mark.parametrize(("name", "value", "words"), [
-    ("DATABASE_URL", "studio.db", "is not a database's URL that SQLAlchemy knows"),
-    ("DATABASE_URL", "nosql://me:secret@h/d", "is not a database's URL that SQLAlchemy knows"),
-    ("DATABASE_URL", "postgresql+psycopg2://me:secret@h/d", "needs the package psycopg2-binary"),
-    ("DATABASE_URL", "postgresql://me:secret@h/d", "needs the package psycopg"),
-    ("DATABASE_URL", "sqlite:///{a_file}", "cannot be used: file is not a database"),
-    ("OUTPUT_FOLDER", "{a_file}/outputs", "cannot write there: "),
-    ("UPLOAD_FOLDER", "{a_file}/uploads", "cannot write there: "),
+WEB, WORKER = ["app.py"], ["-m", "jobs.worker", "--queue", "cpu"]
+
+
+@pytest.mark.parametrize(("command", "name", "value", "words"), [
+    (WEB, "DATABASE_URL", "studio.db", "is not a database's URL that SQLAlchemy knows"),
+    (WORKER, "DATABASE_URL", "nosql://me:secret@h/d", "is not a database's URL that SQLAlchemy knows"),
+    (WEB, "DATABASE_URL", "postgresql+psycopg2://me:secret@h/d", "needs the package psycopg2-binary"),
+    (WORKER, "DATABASE_URL", "postgresql://me:secret@h/d", "needs the package psycopg"),
+    (WEB, "DATABASE_URL", "sqlite:///{a_file}", "cannot be used: file is not a database"),
+    (WORKER, "DATABASE_URL", "sqlite:///{a_file}", "cannot be used: file is not a database"),
+    (WEB, "OUTPUT_FOLDER", "{a_file}/outputs", "cannot write there: "),
+    (WORKER, "UPLOAD_FOLDER", "{a_file}/uploads", "cannot write there: "),
 ])  # fmt: skip
 def test_a_setting_that_cannot_be_used_is_said_in_one_line(
     command: list[str], name: str, value: str, words: str, tmp_path: Path

@@ -16,7 +16,7 @@ from tests import render
 from tests.serving import ROOT, Listener, Server, close_all, wait_until
 
 MODES = ("eventlet", "threading", "gevent")
-CROWD = 20
+CROWD = 12
 LONG = {"shifts": 5, "output_format": "wav"}  # some seconds of work with tiny weights
 NEVER_SENT = str(uuid.uuid4())
 MALFORMED: list[Any] = [
@@ -56,13 +56,20 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render.save(tmp_path_factory.mktemp("song") / "noise.wav", noise)
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, weights_dir: Path) -> Iterator[Server]:
+    """A service in the first mode, whose workers and database serve web processes in the other modes too."""
+    server = Server(tmp_path_factory.mktemp("home"), weights_dir, ASYNC_MODE=MODES[0]).start()
+    yield server
+    assert server.stop() == 0
+
+
 @pytest.fixture(scope="module", params=MODES)
-def watched(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, weights_dir: Path, song: Path
-) -> Iterator[Watched]:
+def watched(request: pytest.FixtureRequest, home: Server, weights_dir: Path, song: Path) -> Iterator[Watched]:
     """One separation in each mode."""
-    folder = tmp_path_factory.mktemp(request.param)
-    server = Server(folder, weights_dir, ASYNC_MODE=request.param).start()
+    server = home
+    if request.param != MODES[0]:
+        server = Server(home.folder, weights_dir, ASYNC_MODE=request.param, START_WORKERS="false").start()
     clients = [server.listen() for _ in range(CROWD + 5)]
     *crowd, elsewhere, late, resumed, returned, malformed = clients
     for client in (elsewhere, late, resumed):
@@ -85,7 +92,7 @@ def watched(
     yield Watched(server, file_id, stored, crowd, elsewhere, late, late_ack, resumed, seen["seq"], returned,
                   returned_at, malformed)  # fmt: skip
     close_all(clients)
-    assert server.stop() == 0
+    assert server is home or server.stop() == 0
 
 
 def test_everybody_gets_every_event_once_and_in_order(watched: Watched) -> None:
