@@ -1,4 +1,4 @@
-"""The demo page, the API's description and its documentation page; nothing is loaded from other hosts."""
+"""The demo page, the dashboard, the API's description and its documentation page; nothing is loaded from other hosts."""
 
 import mimetypes
 from importlib.resources import files as package_files
@@ -27,6 +27,12 @@ CONTENT_SECURITY_POLICY = (
 def demo() -> Response:
     """The demo page."""
     return _page("test_progress.html")
+
+
+@bp.get("/dashboard.html")
+def dashboard() -> Response:
+    """The page of statistics."""
+    return _page("dashboard.html")
 
 
 @bp.get("/docs")

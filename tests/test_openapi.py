@@ -16,8 +16,8 @@ import models
 from routes.upload import UploadOptions
 from tests.serving import Server
 
-UNDOCUMENTED = {"/", "/test_progress.html", "/docs", "/docs/assets/{name}", "/openapi.json", "/static/{filename}",
-                "/process/{model_name}/{file_id}"}  # fmt: skip
+UNDOCUMENTED = {"/", "/test_progress.html", "/dashboard.html", "/docs", "/docs/assets/{name}", "/openapi.json",
+                "/static/{filename}", "/process/{model_name}/{file_id}"}  # fmt: skip
 RANGE = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "enum", "default",
          "type", "anyOf", "description")  # fmt: skip
 

@@ -12,7 +12,7 @@ STATIC = Path(__file__).resolve().parent.parent / "static"
 SPECIFICATIONS = ("http://www.w3.org/",)  # names of formats, which nobody loads
 
 
-@pytest.mark.parametrize("path", ["/", "/test_progress.html", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/test_progress.html", "/dashboard.html", "/docs"])
 def test_a_page(reader: FlaskClient, path: str) -> None:
     answer = reader.get(path)
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
@@ -29,7 +29,7 @@ def test_the_front_page_is_the_demo(reader: FlaskClient) -> None:
     assert reader.get("/").data == reader.get("/test_progress.html").data == page
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/dashboard.html", "/docs"])
 def test_all_that_a_page_links_to_is_here(reader: FlaskClient, path: str) -> None:
     links = re.findall(r'<(?:script|link|img)\b[^>]*?(?:src|href)="([^"]+)"', reader.get(path).text)
     assert len(links) >= 3

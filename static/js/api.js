@@ -41,6 +41,8 @@ export async function getDemoSong() {
   const sound = await call("/static/demo/song.mp3", {}, (response) => response.blob());
   return new File([sound], "song.mp3", { type: sound.type });
 }
+/** How the work goes; of what ended, only the last so many hours, or all when `hours` is empty. */
+export const getStatistics = (hours) => call(`/jobs/statistics${hours ? `?${new URLSearchParams({ hours })}` : ""}`);
 export const archiveUrl = (fileId) => `/download/${encodeURIComponent(fileId)}?archive=zip`;
 
 /**
