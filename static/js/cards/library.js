@@ -34,27 +34,26 @@ export function createLibrary(actions) {
       actions.open(song.file_id);
       byId("song").scrollIntoView({ block: "start", behavior: "smooth" });
     });
-    const status = song.status ?? "none";
-    const word = element("span", { class: "library-status", "data-status": status }, STATUS_WORDS[status] ?? "Uploaded");
-    return element("li", { class: "library-row", "data-song": song.file_id }, open, word, removal(song));
+    return element("li", { class: "library-row", "data-song": song.file_id }, open, removal(song));
   }
 
   /** A button that has to be pressed twice. */
   function removal(song) {
-    const button = element("button", { type: "button", class: "button quiet small" }, "Delete");
+    const button = element("button", { type: "button" });
     const name = song.title || song.filename;
-    const calm = () => {
-      button.className = "button quiet small";
-      button.textContent = "Delete";
-      button.setAttribute("aria-label", `Delete ${name}`);
+    let sure = false;
+    const ask = (again) => {
+      sure = again;
+      button.className = again ? "button danger small" : "library-delete";
+      button.title = again ? "" : "Delete";
+      button.replaceChildren(again ? "Really delete" : icon("delete"));
+      button.setAttribute("aria-label", again ? `Really delete ${name} and all that was made of it` : `Delete ${name}`);
     };
-    calm();
+    ask(false);
     button.addEventListener("click", async () => {
-      if (button.textContent === "Delete") {
-        button.className = "button danger small";
-        button.textContent = "Really delete";
-        button.setAttribute("aria-label", `Really delete ${name} and all that was made of it`);
-        setTimeout(calm, SECOND_THOUGHT_MS);
+      if (!sure) {
+        ask(true);
+        setTimeout(ask, SECOND_THOUGHT_MS, false);
         return;
       }
       button.disabled = true;
@@ -77,7 +76,8 @@ export function createLibrary(actions) {
 const cover = () => element("span", { class: "library-cover", "aria-hidden": "true" }, icon("note"));
 
 function names(song) {
-  const facts = [song.artist, duration(song.duration_seconds)].filter(Boolean).join(" · ");
+  const status = element("span", { class: "library-status", "data-status": song.status }, STATUS_WORDS[song.status] ?? "Uploaded");
+  const facts = ["", duration(song.duration_seconds), song.artist].filter((fact, at) => !at || fact).join(" · ");
   const title = element("span", { class: "library-title" }, song.title || song.filename);
-  return element("span", { class: "library-names" }, title, element("span", { class: "library-facts" }, facts));
+  return element("span", { class: "library-names" }, title, element("span", { class: "library-facts" }, status, facts));
 }
