@@ -1,8 +1,10 @@
 /** What the person at the screen can do, and what the page does by itself when a song ends. */
 
-import { cancelJob, deleteSong, getDemoSong, getModels, getStatus, retryJob, startAnalysis, uploadSong } from "./api.js";
+import { cancelJob, deleteSong, getDemoSong, getModels, getStatistics, getStatus, retryJob, uploadSong } from "./api.js";
+import { pacesOf } from "./left.js";
 import { withoutEntries } from "./queue/entries.js";
 import { withJobs, withoutSong, withStage, withUpload } from "./state.js";
+import { withRunningTasks } from "./tasks/tasks.js";
 
 const REMEMBERED = "song"; // what the upload told of the song; its state comes from the server
 
@@ -28,6 +30,13 @@ export function createActions(store, follow) {
     sessionStorage.setItem(REMEMBERED, JSON.stringify(song));
     store.update((state) => ({ ...state, song, phase, jobId: song.job_id ?? null, problem: null }));
     follow();
+    loadPaces();
+  }
+
+  /** How fast earlier songs went; without it no time is told. */
+  async function loadPaces() {
+    const statistics = await getStatistics().catch(() => ({ stages: [] }));
+    store.update((state) => ({ ...state, paces: pacesOf(statistics.stages) }));
   }
 
   async function loadModels() {
@@ -116,6 +125,7 @@ export function createActions(store, follow) {
     try {
       const status = await getStatus(fileId);
       if (wanted !== fileId) return; // something else was chosen while it came
+      store.update((state) => withRunningTasks(state, status.jobs));
       adopt({ ...status, ...remembered(fileId) }, "processing");
       if (!["queued", "processing"].includes(status.status)) finish();
     } catch (error) {
@@ -154,16 +164,5 @@ export function createActions(store, follow) {
     }
   }
 
-  async function analyse() {
-    const set = (change) => store.update((state) => ({ ...state, analysis: { ...state.analysis, ...change } }));
-    set({ status: "running", progress: 0, error: null });
-    try {
-      const answer = await startAnalysis(store.state.song.file_id);
-      if (answer.status === "completed") await finish();
-    } catch (error) {
-      set({ status: "failed", error: error.message });
-    }
-  }
-
-  return { loadModels, choose, fetchDemo, send, start, cancel, retry, reset, resume, open, remove, finish, analyse };
+  return { loadModels, choose, fetchDemo, send, start, cancel, retry, reset, resume, open, remove, finish };
 }

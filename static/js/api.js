@@ -30,8 +30,12 @@ export const getModels = async () => (await call("/models")).models;
 export const getStatus = (fileId) => call(`/status/${encodeURIComponent(fileId)}`);
 export const cancelJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/cancel`, { method: "POST" });
 export const retryJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/retry`, { method: "POST" });
-export const startAnalysis = (fileId) =>
-  call(`/process/pitch_analysis/${encodeURIComponent(fileId)}?async=true`, { method: "POST" });
+export const getJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}`);
+const post = (path, body) => call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+/** Have one model work on a song; answers at once which job it is, or with the result that is there already. */
+export const startModel = (model, fileId, body = {}) => post(`/process/${model}/${encodeURIComponent(fileId)}?async=true`, body);
+/** Have music made from a description; answers at once which job it is. */
+export const generateMusic = (body) => post("/generate/text-to-music?async=true", body);
 /** A page of the library, newest first, of songs whose title, artist or file name holds `search`. */
 export const getSongs = (search, offset, limit) =>
   call(`/songs?${new URLSearchParams({ search, offset, limit })}`);

@@ -17,6 +17,9 @@ import { createResults } from "./cards/results.js";
 import { createSongCard } from "./cards/song.js";
 import { createStage } from "./cards/stage.js";
 import { createSummary } from "./cards/summary.js";
+import { createGemma } from "./create/gemma.js";
+import { createMusic } from "./create/music.js";
+import { createEndings } from "./endings/endings.js";
 import { createMicrophone } from "./microphone/microphone.js";
 import { createPlayer } from "./player/player.js";
 import { connect } from "./progress.js";
@@ -25,10 +28,13 @@ import { createQueue } from "./queue/card.js";
 import { isEnded, withQueueEvent, withSongStatus } from "./queue/entries.js";
 import { INITIAL, STAGE_NAMES, withConnection, withEvent } from "./state.js";
 import { createStore } from "./store.js";
+import { createTaskActions } from "./tasks/actions.js";
+import { wantedByTasks, withTaskEvent } from "./tasks/tasks.js";
 
 const store = createStore(INITIAL);
 const actions = createActions(store, () => live.subscribe());
 const queued = createQueueActions(store, actions, () => live.subscribe());
+const tasks = createTaskActions(store, () => live.subscribe(), actions.finish);
 const whole = (state) => state;
 
 store.watch((state) => state.connection, createBadge());
@@ -47,7 +53,10 @@ store.watch(whole, createPlayer());
 store.watch((state) => state.jobs, createDownloads());
 store.watch((state) => state.jobs, createLyrics());
 store.watch((state) => state.song, createMetadata());
-store.watch(whole, createAnalysis(actions));
+store.watch(whole, createAnalysis(tasks));
+store.watch(whole, createGemma(tasks));
+store.watch(whole, createMusic(tasks));
+store.watch(whole, createEndings());
 store.watch(libraryKey, createLibrary(actions));
 
 /** Changes whenever the library may have. */
@@ -63,20 +72,24 @@ const live = connect({
   },
   event(event) {
     const { seq } = store.state;
-    store.update((state) => withQueueEvent(withEvent(state, event), event));
+    store.update((state) => withTaskEvent(withQueueEvent(withEvent(state, event), event), event));
     if (store.state.seq === seq) return; // another song's, or seen before
-    if (event.stage === "complete" || (event.stage === "analysis" && event.progress === 100)) actions.finish();
+    if (event.stage === "complete") actions.finish();
   },
   caughtUp(answer) {
     const { file_id, status } = answer;
     const ours = file_id === store.state.song?.file_id;
-    store.update((state) => withSongStatus(state, answer));
-    if (ours && !["queued", "processing"].includes(status)) actions.finish(); // not every song ends with "complete"
+    const running = ["queued", "processing"].includes(status);
+    store.update((state) => withSongStatus(ours && running ? { ...state, awaited: true } : state, answer));
+    if (ours && !running) actions.finish(); // not every song ends with "complete"
   },
   wanted() {
-    const { song, seq, queue } = store.state;
-    const songs = new Map(queue.filter(({ fileId }) => fileId).map((entry) => [entry.fileId, entry.seq]));
-    if (song) songs.set(song.file_id, Math.min(seq, songs.get(song.file_id) ?? seq));
+    const { song, seq, queue, tasks: running } = store.state;
+    const queueSongs = queue.filter(({ fileId }) => fileId).map((entry) => [entry.fileId, entry.seq]);
+    const songs = new Map(queueSongs);
+    for (const [fileId, known] of [...wantedByTasks(running), ...(song ? [[song.file_id, seq]] : [])]) {
+      songs.set(fileId, Math.min(known, songs.get(fileId) ?? known));
+    }
     return songs;
   },
 });

@@ -6,6 +6,7 @@
  */
 
 import { size } from "./format.js";
+import { isTaskJob, NO_TASKS, withoutSongs } from "./tasks/tasks.js";
 
 export const STAGE_NAMES = ["upload", "separation", "transcription", "karaoke"];
 
@@ -19,18 +20,21 @@ export const INITIAL = Object.freeze({
   song: null,
   phase: "idle",
   cancelling: false,
+  awaited: false, // its song was under way while this page showed it: its end is news
   jobId: null,
   seq: 0,
   stages: Object.freeze(Object.fromEntries(STAGE_NAMES.map((name) => [name, WAITING]))),
+  paces: Object.freeze({}), // of earlier songs: left.js
   outcome: null,
   jobs: null,
-  analysis: Object.freeze({ status: "none", progress: 0, error: null }),
+  tasks: NO_TASKS, // single models, run on request: tasks/tasks.js
   problem: null,
 });
 
 /** The state before a song, with what does not belong to a song kept. */
 export function withoutSong(state) {
-  return { ...INITIAL, connection: state.connection, models: state.models, queue: state.queue };
+  const { connection, models, queue, tasks } = state;
+  return { ...INITIAL, connection, models, queue, tasks: withoutSongs(tasks) };
 }
 
 /** One stage changed. */
@@ -57,7 +61,6 @@ export function withEvent(state, event) {
   if (event.file_id !== state.song?.file_id || event.seq <= state.seq) return state;
   const seen = { ...state, seq: event.seq };
   if (event.stage === "loading") return withLoading(seen, event);
-  if (event.stage === "analysis") return withAnalysis(seen, event);
   if (event.stage === "complete") return { ...seen, phase: "ended", cancelling: false, outcome: event };
   return STAGE_NAMES.includes(event.stage) ? withStageEvent(seen, event) : seen;
 }
@@ -100,17 +103,11 @@ function withStageEvent(state, event) {
 
 /** A model is fetched or loaded: a note on the card that comes next. */
 function withLoading(state, event) {
-  if (state.phase === "ended") return state;
+  if (state.phase === "ended" || isTaskJob(state, event.job_id)) return state;
   const next = STAGE_NAMES.find((name) => ["waiting", "processing"].includes(state.stages[name].status));
   if (!next) return state;
   const note = event.progress < 100 ? { message: event.message, progress: event.progress } : null;
   return { ...withStage(state, next, { note }), jobId: event.job_id };
-}
-
-/** Key and tempo are looked for, on request. */
-function withAnalysis(state, event) {
-  const status = { processing: "running", complete: "complete" }[stageStatus(event)] ?? "failed";
-  return { ...state, analysis: { ...state.analysis, status, progress: event.progress, error: event.error } };
 }
 
 /** How a stage stands after an event. */

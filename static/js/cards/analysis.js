@@ -1,17 +1,23 @@
 /** Key and tempo: asked for with a button, shown with the picture of the analysis. */
 
+import { startModel } from "../api.js";
 import { byId, element } from "../dom.js";
+import { isOnTheWay } from "../tasks/tasks.js";
 
-export function createAnalysis(actions) {
+const MODEL = "pitch_analysis";
+
+/** @param {ReturnType<import("../tasks/actions.js").createTaskActions>} tasks */
+export function createAnalysis(tasks) {
   const tile = byId("analysis");
   const heading = element("h3", { id: "analysis-heading" }, "Key and tempo");
   let shown = [];
 
-  return function render({ jobs, analysis }) {
+  return function render({ jobs, song, tasks: { analysis } }) {
     if (shown[0] === jobs && shown[1] === analysis) return;
     shown = [jobs, analysis];
-    const done = (jobs ?? []).find((job) => job.model === "pitch_analysis" && job.status === "completed");
-    tile.replaceChildren(heading, ...(done ? found(done) : asked(analysis, actions)));
+    const done = (jobs ?? []).find((job) => job.model === MODEL && job.status === "completed");
+    const ask = () => tasks.run("analysis", () => startModel(MODEL, song.file_id));
+    tile.replaceChildren(heading, ...(done ? found(done) : asked(analysis, ask)));
   };
 }
 
@@ -30,10 +36,10 @@ function figure(value, about) {
   return element("p", {}, element("span", { class: "figure-value" }, value), element("br"), element("span", { class: "figure-about" }, about));
 }
 
-function asked({ status, progress, error }, actions) {
-  const running = status === "running";
-  const button = element("button", { type: "button", class: "button quiet" }, running ? `Listening… ${progress}%` : "Analyse key and tempo");
+function asked(task, ask) {
+  const running = isOnTheWay(task);
+  const button = element("button", { type: "button", class: "button quiet" }, running ? `Listening… ${task.progress}%` : "Analyse key and tempo");
   button.disabled = running;
-  button.addEventListener("click", actions.analyse);
-  return error ? [element("p", { class: "tile-error", role: "alert" }, error), button] : [button];
+  button.addEventListener("click", ask);
+  return task.error ? [element("p", { class: "tile-error", role: "alert" }, task.error), button] : [button];
 }

@@ -1,6 +1,8 @@
 /** One line over the stages: where the song stands as a whole. */
 
 import { byId } from "../dom.js";
+import { timeLeft } from "../format.js";
+import { secondsLeft } from "../left.js";
 import { nextWaiting } from "../queue/entries.js";
 import { STAGE_NAMES } from "../state.js";
 import { stageTitle } from "./stage.js";
@@ -19,10 +21,17 @@ export function createSummary() {
   };
 }
 
-function sentence({ phase, stages, connection, file, queue }) {
+function sentence(state) {
+  const { phase, stages, connection, file, queue } = state;
   if (phase === "idle") return file || nextWaiting(queue) ? "Ready to start" : "Starts when you choose a song";
   if (phase === "ended") return ENDINGS.find(({ status }) => has(stages, status))?.words ?? "Finished";
   if (connection === "disconnected") return "Connection lost; the server goes on, this page catches up by itself";
   const current = STAGE_NAMES.find((name) => ["processing", "waiting"].includes(stages[name].status));
-  return current ? `Step ${STAGE_NAMES.indexOf(current) + 1} of ${STAGE_NAMES.length}: ${stageTitle(current)}` : "";
+  return current ? `Step ${STAGE_NAMES.indexOf(current) + 1} of ${STAGE_NAMES.length}: ${stageTitle(current)}${left(state)}` : "";
+}
+
+/** The time for all that is to come, when it was measured. */
+function left(state) {
+  const seconds = secondsLeft(state);
+  return seconds === null ? "" : `, ${timeLeft(seconds)} in all at the pace of earlier songs`;
 }

@@ -28,7 +28,7 @@ export function createQueue(actions) {
 
   function renderHead(queue) {
     const { bytes, total, secondsLeft } = uploads(queue, performance.now());
-    const percent = total ? Math.floor((100 * bytes) / total) : 100;
+    const percent = total ? Math.floor((100 * bytes) / total) : 0;
     const sending = isSending(queue);
     about.textContent = summary(queue);
     detail.textContent = `${size(bytes)} of ${size(total)} uploaded${secondsLeft === null ? "" : `, ${timeLeft(secondsLeft)}`}`;

@@ -13,6 +13,7 @@ let made = 0;
 
 const UNSENT = Object.freeze({
   status: "waiting", sent: 0, startedAt: null, fileId: null, jobId: null, seq: 0, stage: null, progress: 0, etaSeconds: null, error: null, cancelling: false,
+  awaited: true, // false until it is known whether its song had ended before this page opened
 });
 
 export const isEnded = ({ status }) => ENDED.includes(status);
@@ -29,7 +30,7 @@ export function withFiles(state, files) {
 
 /** Songs that this tab sent before a reload; what became of them comes as events. */
 export function withSent(state, songs) {
-  const known = songs.map((song) => ({ ...UNSENT, ...song, id: ++made, file: null, sent: song.size, status: "queued" }));
+  const known = songs.map((song) => ({ ...UNSENT, ...song, id: ++made, file: null, sent: song.size, status: "queued", awaited: false }));
   return { ...state, queue: [...known, ...state.queue] };
 }
 
@@ -56,7 +57,8 @@ export function withSongStatus(state, { file_id, status }) {
   if (!entry) return state;
   if (status === "unknown") return withoutEntries(state, ({ id }) => id === entry.id); // deleted elsewhere
   const ended = { completed: "complete", failed: "failed", cancelled: "cancelled" }[status];
-  return ended && !isEnded(entry) ? withEntry(state, entry.id, { status: ended, cancelling: false }) : state;
+  if (!ended) return withEntry(state, entry.id, { awaited: true });
+  return isEnded(entry) ? state : withEntry(state, entry.id, { status: ended, cancelling: false });
 }
 
 /** What an event says of its song as a whole. */
