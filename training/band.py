@@ -13,7 +13,7 @@ from training.genres import CRASH, EIGHTHS, KICK, SNARE, TOMS, Genre, Groove
 from training.harmony import Chord, Key, nearest_chord_tone
 from training.score import DRUMS, Note
 
-LOWEST_BASS, LOWEST_CHORD, LOWEST_LEAD, HIGHEST_LEAD = 29, 53, 67, 84  # MIDI pitches
+LOWEST_BASS, LOWEST_CHORD, LOWEST_LEAD, HIGHEST_LEAD = 29, 57, 67, 84  # MIDI pitches
 FILL_CHANCE = 0.8  # in the last bar of a section
 QUIET_DRUMS_CHANCE = 0.4  # for a first verse with less
 LEAD_ANSWER_CHANCE = 0.35  # for a lead between the lines of a chorus
@@ -31,11 +31,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Parts:
-    """What the band plays: notes for each stem, and the drum kit's General MIDI program."""
+    """What the band plays: notes for drums, bass, chords and lead, and the drum kit's General MIDI program."""
 
     drums: tuple[Note, ...]
     bass: tuple[Note, ...]
-    other: tuple[Note, ...]
+    chords: tuple[Note, ...]
+    lead: tuple[Note, ...]
     drum_kit: int
 
 
@@ -111,7 +112,8 @@ def arrange(
     return Parts(
         drums=tuple(_play_drums(rng, genre, form)) if drums else (),
         bass=tuple(_play_bass(rng, genre, form, chords)),
-        other=(*_play_chords(rng, genre, form, chords), *_play_lead(rng, genre, key, form, chords)),
+        chords=tuple(_play_chords(rng, genre, form, chords)),
+        lead=tuple(_play_lead(rng, genre, key, form, chords)),
         drum_kit=int(kit),
     )
 
@@ -185,7 +187,7 @@ def _play_chords(
 ) -> Iterator[Note]:
     """A chord instrument throughout, and a second one, held, that joins in choruses."""
     style = CHORD_STYLES[_pick(rng, genre.chords)]
-    program, pad = int(_pick(rng, genre.chord_programs)), int(rng.choice([48, 50, 52, 89, 16]))
+    program, pad = int(_pick(rng, genre.chord_programs)), int(rng.choice([48, 50, 89, 16]))
     padded = rng.random() < 0.6
     lowest = LOWEST_CHORD + int(rng.integers(-3, 4))
     for section in form:

@@ -73,20 +73,20 @@ FUNKY: Pattern = ((0, 0.6), (0.75, 0.2), (1.5, 0.4), (2.5, 0.4), (3.25, 0.6))
 SPARSE: Pattern = ((0, 0.9), (1.5, 0.9), (2.5, 1.3))
 
 GENRES = (
-    Genre("pop", (92, 126), 0, ROCK_BEATS + DANCE_BEATS[1:], (DRIVING, PUSHED, HALVES), ("pulse", "arpeggio", "held"),
+    Genre("pop", (88, 116), 0, ROCK_BEATS + DANCE_BEATS[1:], (DRIVING, PUSHED, HALVES), ("pulse", "arpeggio", "held"),
           (0, 8, 25), (33, 34, 38), (0, 4, 27, 50), (80, 81, 11, 73)),
-    Genre("rock", (100, 138), 0, ROCK_BEATS, (DRIVING, QUARTERS), ("pulse", "strum"),
-          (0, 16), (33, 34), (27, 29, 30, 16), (29, 30, 18)),
+    Genre("rock", (96, 118), 0, ROCK_BEATS, (DRIVING, QUARTERS), ("pulse", "strum"),
+          (0, 16), (33, 34), (27, 25, 28, 16), (29, 30, 18)),
     Genre("ballad", (66, 84), 0, SLOW_BEATS, (WHOLE, HALVES, PUSHED), ("arpeggio", "held"),
           (0, 8, 40), (32, 33, 35), (0, 1, 4, 24, 48), (40, 68, 73, 71)),
-    Genre("folk", (84, 116), 0, SLOW_BEATS + ROCK_BEATS[:1], (HALVES, QUARTERS), ("strum", "arpeggio"),
+    Genre("folk", (84, 112), 0, SLOW_BEATS + ROCK_BEATS[:1], (HALVES, QUARTERS), ("strum", "arpeggio"),
           (0, 40), (32, 33), (24, 25, 105), (22, 73, 40, 110)),
-    Genre("dance", (112, 130), 0, DANCE_BEATS, (OFF_BEAT, DRIVING), ("stab", "pulse", "held"),
+    Genre("dance", (108, 120), 0, DANCE_BEATS, (OFF_BEAT, DRIVING), ("stab", "pulse", "held"),
           (24, 25), (38, 39), (81, 50, 90, 4), (80, 81, 87)),
     Genre("soul", (78, 108), 0.04, FUNK_BEATS, (FUNKY, SPARSE), ("stab", "held"),
-          (0, 8), (33, 36, 37), (4, 5, 16, 17), (65, 66, 61, 11)),
+          (0, 8), (33, 34, 35), (4, 5, 16, 17), (65, 66, 61, 11)),
     Genre("reggae", (70, 92), 0.05, REGGAE_BEATS, (SPARSE, FUNKY), ("off-beat",),
           (0, 8), (33, 34), (16, 27, 4), (22, 56, 65)),
-    Genre("swing", (96, 132), 0.14, SWING_BEATS, (QUARTERS,), ("off-beat", "stab", "held"),
+    Genre("swing", (92, 118), 0.14, SWING_BEATS, (QUARTERS,), ("off-beat", "stab", "held"),
           (32, 40), (32,), (0, 26, 4), (56, 65, 71, 11)),
 )  # fmt: skip

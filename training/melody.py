@@ -11,7 +11,7 @@ from training.form import BARS_PER_LINE, BEATS_PER_BAR, SUNG, Section
 from training.harmony import Chord, Key, nearest_chord_tone
 from training.lyrics import Line, syllables, write_lines
 
-RANGE_SEMITONES = 15
+RANGE_SEMITONES = 12
 CHORUS_LIFT = 3  # steps of the scale
 HIGHEST_STEP = 3  # of the scale, from one syllable to the next
 STEP = 0.5  # beats; the melody's grid

@@ -19,14 +19,16 @@ from training.form import BEATS_PER_BAR, Section, choose_form
 from training.genres import GENRES, Genre
 from training.harmony import Chord, Key, choose_key, choose_progression
 from training.melody import write_melody
-from training.mixing import in_room, levelled, limiter_gain, panned
+from training.mixing import filtered, in_room, levelled, limiter_gain, panned
 from training.performance import Clock, TimedText, perform
 from training.score import SAMPLE_RATE, play
 from training.voice import VOICES
 
 STEMS = ("drums", "bass", "other", "vocals")
-LEVELS_DB = {"drums": -20.5, "bass": -21.0, "other": -22.0, "vocals": -17.0}  # before the limiter
-LEVEL_SPREAD_DB = 2.0
+LEVELS_DB = {"drums": -19.5, "bass": -20.5, "other": -20.5, "vocals": -17.0}  # before the limiter
+LEVEL_SPREAD_DB = 1.5
+BASS_BELOW_HZ, OTHER_ABOVE_HZ = 500.0, 200.0
+CHORDS_PAN, LEAD_PAN = 0.75, -0.6  # or the other way round
 CEILING = 0.89  # of the mixture; mp3 needs a little room
 TURNED_DOWN_DB = 6.0  # at most, of the whole song
 SHORTEST_SECONDS, LONGEST_SECONDS = 20.0, 180.0  # of a song whose length is not asked for
@@ -120,11 +122,22 @@ def make_song(seed: int, seconds: float | None = None, *, band: bool = True) -> 
     if band:
         parts = arrange(rng, genre, key, form, chords, drums=drummed)
         late_silence = ((0, 0), (clock.start, 0))
+        drums, bass, chord, lead = (
+            np.pad(play(notes, tempo_bpm, length - clock.start, drum_kit=parts.drum_kit), late_silence)
+            for notes in (parts.drums, parts.bass, parts.chords, parts.lead)
+        )
+        side = float(rng.choice([-1, 1]))
         played = {
-            name: np.pad(play(notes, tempo_bpm, length - clock.start, drum_kit=parts.drum_kit), late_silence)
-            for name, notes in (("drums", parts.drums), ("bass", parts.bass), ("other", parts.other))
+            "drums": drums,
+            "bass": panned(filtered(bass.mean(axis=0), BASS_BELOW_HZ, "lowpass"), 0),
+            "other": _on_side(chord, side * CHORDS_PAN) + _on_side(lead, side * LEAD_PAN),
         }
     return Song(_mix(rng, played, vocals), words, lines, str(key), tempo_bpm, genre.name)
+
+
+def _on_side(samples: np.ndarray, pan: float) -> np.ndarray:
+    """An instrument as one point between left and right, out of the bass's way."""
+    return panned(filtered(samples.mean(axis=0), OTHER_ABOVE_HZ, "highpass"), pan)
 
 
 def _choose_tempo(rng: np.random.Generator, genre: Genre, seconds: float) -> float:
@@ -143,8 +156,8 @@ def _chords_of_bars(key: Key, form: Sequence[Section], progressions: dict[str, t
 
 def _mix(rng: np.random.Generator, band: dict[str, np.ndarray], vocals: np.ndarray) -> dict[str, np.ndarray]:
     """The stems at their levels in the mixture, which stays under CEILING, faded at the end."""
-    voice = panned(vocals, float(rng.uniform(-0.15, 0.15)))
-    voice = in_room(rng, voice, wet_db=float(rng.uniform(-20, -11)), decay_seconds=float(rng.uniform(0.25, 0.7)))
+    voice = panned(vocals, float(rng.uniform(-0.05, 0.05)))
+    voice = in_room(rng, voice, wet_db=float(rng.uniform(-22, -14)), decay_seconds=float(rng.uniform(0.25, 0.6)))
     hall = {"wet_db": float(rng.uniform(-22, -14)), "decay_seconds": float(rng.uniform(0.3, 0.8))}
     other = in_room(rng, band["other"], **hall) if band["other"].any() else band["other"]
     stems = band | {"other": other, "vocals": voice}

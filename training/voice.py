@@ -41,7 +41,7 @@ class Voice:
     name : str
         For espeak-ng's -v.
     lowest : int
-        MIDI pitch; it sings an octave and a fourth from there.
+        MIDI pitch; it sings an octave from there.
     """
 
     name: str
@@ -51,12 +51,8 @@ class Voice:
 VOICES = (
     Voice("en-us", 45),
     Voice("en-us+m3", 43),
-    Voice("en-us+m7", 45),
-    Voice("en-gb", 46),
-    Voice("en-us+f2", 53),
-    Voice("en-us+f3", 54),
-    Voice("en-us+Alicia", 55),
-    Voice("en-us+linda", 57),
+    Voice("en-us+f2", 52),
+    Voice("en-us+f3", 53),
 )
 
 
