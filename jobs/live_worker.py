@@ -23,7 +23,7 @@ from jobs.compiled import keep_compiled_apart
 from jobs.live_link import TOKEN_VARIABLE, Link
 from logs import configure_logging
 from models import Report, live, weights, whisper
-from models.device import choose_device
+from models.device import choose_device, describe_device
 
 LOOK_SECONDS = 0.25  # between looks at sessions that nothing comes from
 BEAT_SECONDS = 1.0  # between signs of life while there are sessions
@@ -53,10 +53,12 @@ class LiveWorker:
     ----------
     config : Config
     link : Link
+    index : int
+        Which of several live workers; they share the GPUs evenly.
     """
 
-    def __init__(self, config: Config, link: Link) -> None:
-        self._config, self._link = config, link
+    def __init__(self, config: Config, link: Link, index: int = 0) -> None:
+        self._config, self._link, self._index = config, link, index
         self._arrived: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
         self._speakers: dict[str, Speaker] = {}
         self._models: dict[str, Future[whisper.Whisper]] = {}
@@ -179,7 +181,8 @@ class LiveWorker:
         report = self._report(variant)
         report(0.0, f"Loading whisper {variant}...")
         try:
-            device = choose_device(self._config.device)
+            gpus = describe_device(None)["gpu_count"]
+            device = choose_device(self._config.device, self._index % max(1, gpus))
             if self._config.require_gpu and device == "cpu":
                 raise ModelUnavailable("This service requires a GPU (REQUIRE_GPU=true) and this machine has none.")
             path = weights.fetch("whisper", variant, self._config.models_dir, report)
@@ -222,7 +225,7 @@ def main() -> int:
     keep_compiled_apart(config.output_folder, f"live{options.index}")
     link = Link(socket.create_connection(("127.0.0.1", options.port)))
     link.send({"kind": "hello", "token": os.environ[TOKEN_VARIABLE]})
-    LiveWorker(config, link).run()
+    LiveWorker(config, link, options.index).run()
     return 0
 
 
