@@ -4,15 +4,31 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run")
+
+# Once nothing moves for three frames: each level of a page changes its colours after the one it inherits them from.
+SETTLED = """async () => {
+    const ends = ({effect}) => effect.getComputedTiming().endTime < Infinity;
+    for (let still = 0; still < 3; still++) {
+        await new Promise(requestAnimationFrame);
+        const moving = document.getAnimations().filter(ends);
+        if (moving.length) still = -1;
+        await Promise.all(moving.map(({finished}) => finished.catch(() => {})));
+    }
+}"""
 
 
 def launch(playwright: Playwright, *flags: str) -> Browser:
     """A Chromium without a window, with flags beside the usual ones."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     return playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
+
+
+def settle(page: Page) -> None:
+    """Wait until the page's transitions have ended."""
+    page.evaluate(SETTLED)
 
 
 @contextmanager

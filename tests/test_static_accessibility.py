@@ -1,0 +1,91 @@
+"""The pages as axe-core judges them, in every state, light and dark: nothing serious, nothing critical."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests import render
+from tests.browser import chromium, settle
+from tests.serving import Server
+
+AXE = Path(__file__).with_name("vendor").joinpath("axe.min.js").read_text(encoding="utf-8")
+JOB_MILLISECONDS = 120_000
+JUDGE = """async (rules) => {
+    const {violations} = await axe.run(document, rules ? {runOnly: {type: "rule", values: rules}} : {});
+    return violations.filter(({impact}) => ["serious", "critical"].includes(impact)).flatMap(({id, help, nodes}) =>
+        nodes.map(({target, failureSummary}) => `${id}: ${help}: ${target.join(" ")}: ${failureSummary}`));
+}"""
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page in Chromium that keeps still."""
+    with chromium() as browser:
+        yield browser.new_page(reduced_motion="reduce", viewport={"width": 1280, "height": 900})
+
+
+def open_page(page: Page, server: Server, path: str) -> None:
+    """Go there, and wait until it is connected."""
+    page.goto(server.url + path)
+    expect(page.locator("#connection")).to_have_text("Connected")
+
+
+def assert_accessible(page: Page) -> None:
+    """What is shown has no serious and no critical violation, in light and in dark, where only colours are new."""
+    page.evaluate(AXE)
+    found = {}
+    for scheme, rules in (("light", None), ("dark", ["color-contrast"])):
+        page.emulate_media(color_scheme=scheme)
+        settle(page)
+        found[scheme] = page.evaluate(JUDGE, rules)
+    assert found == {"light": [], "dark": []}
+
+
+def test_idle_with_the_library(page: Page, server: Server, finished: dict[str, Any]) -> None:
+    open_page(page, server, "/")
+    expect(page.locator("#demo")).to_be_visible()
+    page.get_by_role("button", name=re.compile("^Delete")).first.click()
+    expect(page.get_by_role("button", name=re.compile("^Really delete"))).to_be_visible()
+    assert_accessible(page)
+
+
+def test_complete_with_player_and_karaoke(page: Page, server: Server, finished: dict[str, Any]) -> None:
+    open_page(page, server, f"/?song={finished['file_id']}")
+    expect(page.locator("#results")).to_be_visible()
+    page.get_by_role("button", name="Mixer").click()
+    page.get_by_role("button", name="Karaoke").click()
+    expect(page.locator("#player")).to_have_attribute("aria-busy", "false", timeout=JOB_MILLISECONDS)
+    page.get_by_role("button", name=re.compile("^Mute")).first.click()
+    assert_accessible(page)
+
+
+def test_processing_and_failed(page: Page, server: Server, tmp_path: Path) -> None:
+    weights = Path(server.environment["MODELS_DIR"]) / "whisper" / "large-v3-turbo.pt"  # which no other test loads
+    aside = weights.rename(weights.with_name("aside"))
+    try:
+        path = render.silence(tmp_path / "silence.wav", 20)
+        song = server.upload(path, auto_process="true", transcription_model_variant="turbo")["file_id"]
+        open_page(page, server, f"/?song={song}")
+        separation = page.locator("#stage-separation")
+        expect(separation).to_have_attribute("data-status", "processing", timeout=JOB_MILLISECONDS)
+        assert_accessible(page)
+        failed = page.locator("#stage-transcription[data-status='failed']")
+        expect(failed).to_be_visible(timeout=JOB_MILLISECONDS)
+    finally:
+        aside.rename(weights)
+    expect(page.locator("#results")).to_be_visible()
+    assert_accessible(page)
+    server.delete(f"/songs/{song}")
+
+
+def test_the_dashboard(page: Page, server: Server, finished: dict[str, Any]) -> None:
+    open_page(page, server, "/dashboard.html")
+    expect(page.locator("#numbers tr")).not_to_have_count(0)
+    page.route("**/jobs/statistics*", lambda route: route.abort())
+    page.get_by_role("radio", name="Week").check()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert_accessible(page)
