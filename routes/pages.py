@@ -1,4 +1,4 @@
-"""The demo page, the dashboard, the API's description and its documentation page; nothing is loaded from other hosts."""
+"""The demo page, the dashboard, the API's description and its documentation page; none loads from other hosts."""
 
 import mimetypes
 from importlib.resources import files as package_files
