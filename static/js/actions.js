@@ -1,10 +1,11 @@
 /** What the person at the screen can do, and what the page does by itself when a song ends. */
 
-import { cancelJob, deleteSong, getDemoSong, getModels, getStatistics, getStatus, retryJob, uploadSong } from "./api.js";
+import { cancelJob, deleteSong, getDemoSong, getModels, getStatistics, getStatus, retryJob } from "./api.js";
 import { pacesOf } from "./left.js";
 import { withoutEntries } from "./queue/entries.js";
-import { withJobs, withoutSong, withStage, withUpload } from "./state.js";
+import { withJobs, withoutSong } from "./state.js";
 import { withRunningTasks } from "./tasks/tasks.js";
+import { createUpload } from "./upload.js";
 
 const REMEMBERED = "song"; // what the upload told of the song; its state comes from the server
 
@@ -19,9 +20,9 @@ function remembered(fileId) {
  * @param {() => void} follow makes the live connection follow the state's song
  */
 export function createActions(store, follow) {
-  let upload = null;
   let wanted = null; // the song that resume() is to show
 
+  const upload = createUpload(store, (song) => adopt(song, "processing"));
   const fail = (error) => store.update((state) => ({ ...state, cancelling: false, problem: error }));
 
   /** The song this page shows, in its address too, so that a reload comes back to it. */
@@ -63,34 +64,10 @@ export function createActions(store, follow) {
     }
   }
 
-  /** Send a file and show its song, unless the page has gone on to another meanwhile; throws when it does not arrive. */
-  async function send(file, variants, onSent = () => {}) {
-    const shown = () => store.state.file === file && store.state.phase === "uploading";
-    upload = new AbortController();
-    store.update((state) => ({ ...withUpload(withoutSong(state), 0, file.size, 0), file, phase: "uploading" }));
-    const began = performance.now();
-    const sent = (loaded, total) => {
-      onSent(loaded, total);
-      if (shown()) store.update((state) => withUpload(state, loaded, total, (performance.now() - began) / 1000));
-    };
-    try {
-      const song = await uploadSong(file, variants, sent, upload.signal);
-      if (!shown()) return song;
-      store.update((state) => withStage(state, "upload", { status: "complete", progress: 100, message: "" }));
-      adopt(song, "processing");
-      return song;
-    } catch (error) {
-      const [status, phase] = [error.code === "cancelled" ? "cancelled" : "failed", "idle"];
-      const change = { status, progress: 100, error: error.message };
-      if (shown()) store.update((state) => withStage({ ...state, phase }, "upload", change));
-      throw error;
-    }
-  }
-
   async function start(variants) {
     const { file } = store.state;
     try {
-      await send(file, variants);
+      await upload.send(file, variants);
     } catch (error) {
       if (error.code !== "cancelled" && store.state.file === file) fail(error);
     }
@@ -164,5 +141,5 @@ export function createActions(store, follow) {
     }
   }
 
-  return { loadModels, choose, fetchDemo, send, start, cancel, retry, reset, resume, open, remove, finish };
+  return { loadModels, choose, fetchDemo, send: upload.send, start, cancel, retry, reset, resume, open, remove, finish };
 }
