@@ -44,6 +44,17 @@ TOLD = """(() => {
     };
 })()"""
 
+# Seconds left of a song of 100 s in its separation, for the paces and the time of the stage that the server has told.
+SECONDS_LEFT = """async ([rates, etaSeconds]) => {
+    const {pacesOf, secondsLeft} = await import("/static/js/left.js");
+    const {INITIAL, withStage} = await import("/static/js/state.js");
+    const measured = [["separation", "demucs", 2], ["transcription", "gemma_3n", 9], ...rates];
+    const stages = measured.map(([stage, model, run_seconds_per_song_second]) => (
+        {stage, model, run_seconds_per_song_second}));
+    const state = {...INITIAL, phase: "processing", song: {duration_seconds: 100}, paces: pacesOf(stages)};
+    return secondsLeft(withStage(state, "separation", {status: "processing", etaSeconds}));
+}"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -114,6 +125,16 @@ def test_several_songs_go_one_after_another_and_a_refused_one_holds_up_nothing(
     assert page.evaluate("told") == {"notifications": [], "asked": 0, "tones": 0}, "old ends are no news"
     page.get_by_role("button", name="Clear finished").click()
     expect(page.locator("#queue")).to_be_hidden()
+
+
+def test_the_time_left_in_all_is_told_when_all_of_it_was_measured(page: Page) -> None:
+    def left(whisper: float | None, karaoke: float | None, stage_seconds: float | None) -> float | None:
+        rates = [["transcription", "whisper", whisper], ["karaoke", "karaoke", karaoke]]
+        seconds: float | None = page.evaluate(SECONDS_LEFT, [rates, stage_seconds])
+        return seconds
+
+    assert left(0.5, 0.1, 30) == 90
+    assert [left(0.5, 0.1, None), left(None, 0.1, 30), left(0.5, None, 30)] == [None] * 3
 
 
 def _songs(server: Server) -> set[str]:
