@@ -151,7 +151,8 @@ def _build(app: OpenAPI, config: Config) -> None:
 
     files = Files(config.upload_folder, config.output_folder)
     files.remove_abandoned()
-    jobs = JobService(store, queue, Songs(database), files, tail, worker_expected, config.cancel_seconds)
+    jobs = JobService(store, queue, Songs(database), files, tail, worker_expected, config.cancel_seconds,
+                      config.max_queued_jobs)  # fmt: skip
     app.extensions["background"] = Background(tail, supervisor)
     app.extensions["live"] = LiveService(config, sockets.live.deliver)
     app.extensions["studio"] = Studio(

@@ -59,6 +59,9 @@ class Config:
         choices=MODES,
     )  # fmt: skip
     max_content_length: int = _knob(100 * MEBIBYTE, "bytes", "Largest upload that is accepted.", least=1)
+    max_queued_jobs: int = _knob(
+        1000, "count", "Jobs that may wait in each queue (gpu, cpu); a request for one more is refused (429).", least=1
+    )
     cors_origins: str = _knob("*", "origins", "Origins that may call from a browser, separated by commas.")
     log_format: str = _knob("text", "text/json", "Log lines for people or for machines.", choices=("text", "json"))
     log_level: str = _knob("INFO", "level", "DEBUG, INFO, WARNING or ERROR.", choices=LEVELS)

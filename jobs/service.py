@@ -32,14 +32,17 @@ class JobService:
     worker_expected : callable
         Given a queue's name, whether a worker is alive or about to be started.
     cancel_seconds : float
+    max_queued_jobs : int
         As in the configuration.
     """
 
     def __init__(self, store: JobStore, queue: Queue, songs: Songs, files: Files, tail: Tail,
-                 worker_expected: Callable[[str], bool], cancel_seconds: float) -> None:  # fmt: skip
+                 worker_expected: Callable[[str], bool], cancel_seconds: float,
+                 max_queued_jobs: int) -> None:  # fmt: skip
         self.store, self.queue, self.songs, self.files, self.tail = store, queue, songs, files, tail
         self.inputs = Inputs(store, songs, files)
         self._worker_expected, self._cancel_seconds = worker_expected, cancel_seconds
+        self._max_queued_jobs = max_queued_jobs
 
     def submit(self, new: NewJob, *, force: bool = False, opening: Sequence[Event] = ()) -> tuple[Job, bool]:
         """Queue a job and what it needs first, join the equal one that is active, or find the equal one that is done.
@@ -58,6 +61,8 @@ class JobService:
             When no worker is alive to run it.
         Conflict
             When it needs what only the caller can choose.
+        QueueFull
+            When so many jobs wait already that no more are accepted.
         """
         if not force and (done := self._finished(new)):
             return done, True
@@ -68,7 +73,7 @@ class JobService:
                 new = pipeline.chain([*missing, new], str(uuid.uuid4()), new.request_id)
         if not self._worker_expected(new.queue):
             raise ModelUnavailable(f"No worker for {new.queue} jobs is alive; start one: python -m jobs.worker.")
-        job, created = self.store.create(new, opening)
+        job, created = self.store.create(new, opening, max_queued=self._max_queued_jobs)
         if created:
             self.queue.put(job.queue, job.id)
             self.tail.wake()
@@ -144,9 +149,11 @@ class JobService:
         NotFound
         Conflict
             When it neither failed nor was cancelled, or an equal job is active.
+        QueueFull
+            As in submit().
         """
         job = self.get(job_id)
-        if not self.store.retry(job_id):
+        if not self.store.retry(job_id, max_queued=self._max_queued_jobs):
             raise Conflict(f"Job {job_id} is {job.status}; only failed and cancelled jobs retry, alone of their kind.")
         self.queue.put(job.queue, job_id)
         self.tail.wake()

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from errors import QueueFull
 from jobs.events import Event
 from jobs.job import ACTIVE, CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED, RUNNING, Job, NewJob, Outcome
 from jobs.tables import events, jobs, workers
@@ -30,14 +31,29 @@ class JobStore:
         self.database = database
         self._publish = publish or (lambda rows: None)
 
-    def create(self, new: NewJob, opening: Sequence[Event] = ()) -> tuple[Job, bool]:
+    def create(
+        self, new: NewJob, opening: Sequence[Event] = (), *, max_queued: int | None = None
+    ) -> tuple[Job, bool]:
         """Queue a job, or join the equal one that is queued or running.
+
+        Parameters
+        ----------
+        new : NewJob
+        opening : sequence of Event
+            Stored with it when it is created.
+        max_queued : int, optional
+            How many jobs may wait in its queue, with this one; no limit when there is none.
 
         Returns
         -------
         job : Job
         created : bool
             False when an equal active job was there.
+
+        Raises
+        ------
+        QueueFull
+            When it would be one more than may wait; nothing is stored then.
         """
         for active in self.find(parameters_hash=new.parameters_hash, status=ACTIVE):
             if not new.following or active.following == list(new.following):  # what follows must not be lost
@@ -45,9 +61,10 @@ class JobStore:
         try:
             with self.database.writing() as connection:
                 job = _insert(connection, new)
+                _check_length(connection, job.queue, max_queued)  # after it, so that an equal job is joined before
                 told = _append(connection, job.id, job.file_id, opening)
         except IntegrityError:  # an equal request came in between
-            return self.create(new, opening)
+            return self.create(new, opening, max_queued=max_queued)
         self._publish(told)
         return job, True
 
@@ -147,8 +164,14 @@ class JobStore:
         self._publish(told)
         return status
 
-    def retry(self, job_id: str) -> bool:
-        """Queue a failed or cancelled job anew; False when it is neither, or an equal one is active already."""
+    def retry(self, job_id: str, *, max_queued: int | None = None) -> bool:
+        """Queue a failed or cancelled job anew; False when it is neither, or an equal one is active already.
+
+        Raises
+        ------
+        QueueFull
+            As in create().
+        """
         ended = update(jobs).where(jobs.c.id == job_id, jobs.c.status.in_((FAILED, CANCELLED)))
         fresh = {
             "status": QUEUED, "attempts": 0, "error": None, "cancel_requested_at": None, "progress": 0,
@@ -156,7 +179,10 @@ class JobStore:
         }  # fmt: skip
         try:
             with self.database.writing() as connection:
-                return connection.execute(ended.values(fresh)).rowcount == 1
+                queue = connection.execute(ended.values(fresh).returning(jobs.c.queue)).scalar()
+                if queue is not None:
+                    _check_length(connection, queue, max_queued)
+                return queue is not None
         except IntegrityError:
             return False
 
@@ -238,6 +264,15 @@ def _insert(connection: Connection, new: NewJob) -> Job:
         .returning(jobs)
     ).one()  # fmt: skip
     return Job(**row._mapping)
+
+
+def _check_length(connection: Connection, queue: str, max_queued: int | None) -> None:
+    """Raise QueueFull, which rolls back, when more jobs wait in a queue than may."""
+    if max_queued is None:
+        return
+    waiting = select(func.count()).select_from(jobs).where(jobs.c.status == QUEUED, jobs.c.queue == queue)
+    if connection.execute(waiting).scalar_one() > max_queued:
+        raise QueueFull(f"{max_queued} {queue} jobs wait already, which is as many as may; come back later.")
 
 
 def _append(connection: Connection, job_id: str, file_id: str, new_events: Sequence[Event]) -> list[Any]:

@@ -87,7 +87,7 @@ class QueuedAnswer(BaseModel):
 
 RESPONSES: ResponseDict = {
     200: ProcessAnswer, 202: QueuedAnswer, 400: ErrorAnswer, 404: ErrorAnswer, 409: ErrorAnswer, 415: ErrorAnswer,
-    500: ErrorAnswer, 503: ErrorAnswer, 507: ErrorAnswer,
+    429: ErrorAnswer, 500: ErrorAnswer, 503: ErrorAnswer, 507: ErrorAnswer,
 }  # fmt: skip
 
 

@@ -65,7 +65,7 @@ class UploadAnswer(BaseModel):
 
 
 RESPONSES: ResponseDict = {200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswer, 413: ErrorAnswer, 415: ErrorAnswer,
-                           503: ErrorAnswer, 507: ErrorAnswer}  # fmt: skip
+                           429: ErrorAnswer, 503: ErrorAnswer, 507: ErrorAnswer}  # fmt: skip
 
 
 @bp.post("/upload", responses=RESPONSES)

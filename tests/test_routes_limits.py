@@ -1,0 +1,89 @@
+"""Limits of the service: what goes beyond is refused in the contract's shape, and leaves nothing."""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from config import Config
+from tests import contract
+from tests.library import Library
+
+MAX_QUEUED_JOBS = 2
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    """Settings with low limits."""
+    return dataclasses.replace(config, max_queued_jobs=MAX_QUEUED_JOBS)
+
+
+def upload(client: FlaskClient, path: Path, **fields: str) -> TestResponse:
+    """POST a file to /upload."""
+    return client.post("/upload", data={"file": (io.BytesIO(path.read_bytes()), path.name), **fields})
+
+
+def refused(answer: TestResponse) -> None:
+    """Check the answer of a full queue."""
+    assert "2 gpu jobs wait already" in contract.error(answer, 429, "queue_full")["error"]
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def fill(library: Library) -> list[str]:
+    """Songs whose separations fill the heavy queue."""
+    library.add_workers()
+    songs = [library.add_song() for _ in range(MAX_QUEUED_JOBS)]
+    for song in songs:
+        assert library.app.test_client().post(f"/process/demucs/{song}?async=true").status_code == 202
+    return songs
+
+
+def test_a_full_queue_takes_no_more_and_keeps_nothing_of_it(client: FlaskClient, library: Library, tone: Path) -> None:
+    fill(library)
+    song = library.add_song()
+    before, waiting = library.contents(), library.studio.jobs.queue.waiting("gpu")
+    refused(client.post(f"/process/demucs/{song}?async=true"))
+    refused(client.post(f"/process/gemma_3n/{song}", json={"task": "analyze"}))
+    refused(client.post("/generate/text-to-music", json={"prompt": "rain"}))
+    refused(upload(client, tone, auto_process="true"))
+    refused(client.post("/transcribe", data={"file": (io.BytesIO(tone.read_bytes()), "a.wav")}))
+    assert library.contents() == before
+    assert library.studio.jobs.queue.waiting("gpu") == waiting == MAX_QUEUED_JOBS
+
+
+def test_a_full_queue_refuses_what_is_tried_again(client: FlaskClient, library: Library) -> None:
+    failed = library.add_job()
+    library.fail(failed.id)
+    fill(library)
+    refused(client.post(f"/jobs/{failed.id}/retry"))
+    assert library.job(failed.id).status == "failed"
+
+
+def test_a_full_queue_holds_up_neither_the_other_queue_nor_what_needs_no_new_job(
+    client: FlaskClient, library: Library, tone: Path
+) -> None:
+    library.add_workers()
+    done = library.add_song()
+    client.post(f"/process/demucs/{done}?async=true")
+    library.complete(library.queued().id, {"vocals.mp3": b"la"}, {"tracks": ["vocals"]})
+    songs = fill(library)
+    joined = client.post(f"/process/demucs/{songs[0]}?async=true")
+    assert (joined.status_code, joined.json["job_id"]) == (202, library.store.find(file_id=songs[0])[0].id)
+    assert client.post(f"/process/pitch_analysis/{songs[0]}?async=true").status_code == 202
+    assert upload(client, tone).status_code == 200
+    assert client.post(f"/process/demucs/{done}").json["skipped"] is True
+    assert client.post(f"/jobs/{joined.json['job_id']}/cancel").status_code == 200
+    assert upload(client, tone, auto_process="true").status_code == 202
+
+
+def test_what_follows_in_a_pipeline_is_never_refused(client: FlaskClient, library: Library, tone: Path) -> None:
+    library.add_workers()
+    started = upload(client, tone, auto_process="true").json
+    first = library.claim(started["job_id"])
+    fill(library)
+    library.store.put_back(first, refund=True)
+    library.complete(first.id, {"vocals.mp3": b"la"}, {"tracks": ["vocals"]})
+    assert library.queued(model="whisper").file_id == started["file_id"]
