@@ -158,7 +158,8 @@ def _build(app: OpenAPI, config: Config) -> None:
     app.extensions["studio"] = Studio(
         jobs=jobs, run_in_thread=async_mode.run_in_thread(config.async_mode), models_dir=config.models_dir,
         musicgen_engine=config.musicgen_engine, max_upload_bytes=config.max_content_length,
-        silence_seconds=config.silence_seconds, version=VERSION, draining=lambda: supervisor.draining,
+        max_duration_seconds=config.max_duration_seconds, silence_seconds=config.silence_seconds,
+        version=VERSION, draining=lambda: supervisor.draining,
     )  # fmt: skip
 
 

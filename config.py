@@ -59,6 +59,9 @@ class Config:
         choices=MODES,
     )  # fmt: skip
     max_content_length: int = _knob(100 * MEBIBYTE, "bytes", "Largest upload that is accepted.", least=1)
+    max_duration_seconds: float = _knob(
+        10800.0, "seconds", "Longest song that is accepted; a longer one is refused (413).", least=1
+    )
     max_queued_jobs: int = _knob(
         1000, "count", "Jobs that may wait in each queue (gpu, cpu); a request for one more is refused (429).", least=1
     )

@@ -2,7 +2,8 @@
 
 StudioError                     something a caller can be told in one sentence
 ├── InvalidInput                a parameter, body or file that we do not accept
-│   └── UnsupportedAudio        not audio, not a format we accept, or it does not decode
+│   ├── UnsupportedAudio        not audio, not a format we accept, or it does not decode
+│   └── TooLarge                more of it than is accepted
 ├── NotFound                    no such model, song, job or file
 ├── Conflict                    the request contradicts the present state
 ├── QueueFull                   too much waits already; come back later
@@ -47,6 +48,12 @@ class UnsupportedAudio(InvalidInput):
     """Not audio, not a format we accept, or it does not decode."""
 
     code = "unsupported_audio"
+
+
+class TooLarge(InvalidInput):
+    """More of it than is accepted."""
+
+    code = "too_large"
 
 
 class NotFound(StudioError):

@@ -54,6 +54,7 @@ class Studio:
     models_dir: Path | None
     musicgen_engine: str
     max_upload_bytes: int
+    max_duration_seconds: float
     silence_seconds: float
     version: str
     draining: Callable[[], bool]

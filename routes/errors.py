@@ -17,6 +17,7 @@ from errors import (
     QueueFull,
     StorageFull,
     StudioError,
+    TooLarge,
     UnsupportedAudio,
 )
 from logs import request_id
@@ -28,6 +29,7 @@ STATUS: dict[type[StudioError], int] = {
     StudioError: 500,
     InvalidInput: 400,
     UnsupportedAudio: 415,
+    TooLarge: 413,
     NotFound: 404,
     Conflict: 409,
     QueueFull: 429,

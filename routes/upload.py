@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import RequestEntityTooLarge
 
 import models
-from errors import InvalidInput, NotFound, UnsupportedAudio
+from errors import InvalidInput, NotFound, TooLarge, UnsupportedAudio
 from jobs import pipeline
 from jobs.inputs import TRANSCRIBERS
 from jobs.job import CANCELLED, COMPLETED, Job, NewJob
@@ -119,6 +119,8 @@ def take_in(file_id: str) -> Song:
         When it is not a song we accept.
     RequestEntityTooLarge
         When it is larger than the limit.
+    TooLarge
+        When it is longer than the limit.
     """
     uploaded = _only_file()
     name = display_name(uploaded.filename or "")
@@ -133,6 +135,8 @@ def take_in(file_id: str) -> Song:
     if size == 0:
         raise UnsupportedAudio(f"{name!r} is empty.")
     probe = studio().run_in_thread(audio.probe, incoming)
+    if probe.duration_seconds > (longest := studio().max_duration_seconds):
+        raise TooLarge(f"{name!r} lasts {probe.duration_seconds:.1f} s; a song may last {longest:g} s. Cut it shorter.")
     title, artist = title_and_artist(name, probe.title, probe.artist)
     song = Song(file_id, name, extension, size, round(probe.duration_seconds, 3), probe.sample_rate, probe.channels,
                 title, artist, time.time())  # fmt: skip

@@ -4,21 +4,25 @@ import dataclasses
 import io
 from pathlib import Path
 
+import mutagen.id3
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from config import Config
-from tests import contract
+from models import audio
+from tests import contract, render
 from tests.library import Library
 
 MAX_QUEUED_JOBS = 2
+MAX_DURATION_SECONDS = 4.0
 
 
 @pytest.fixture
 def config(config: Config) -> Config:
     """Settings with low limits."""
-    return dataclasses.replace(config, max_queued_jobs=MAX_QUEUED_JOBS)
+    return dataclasses.replace(config, max_queued_jobs=MAX_QUEUED_JOBS, max_duration_seconds=MAX_DURATION_SECONDS)
 
 
 def upload(client: FlaskClient, path: Path, **fields: str) -> TestResponse:
@@ -87,3 +91,31 @@ def test_what_follows_in_a_pipeline_is_never_refused(client: FlaskClient, librar
     library.store.put_back(first, refund=True)
     library.complete(first.id, {"vocals.mp3": b"la"}, {"tracks": ["vocals"]})
     assert library.queued(model="whisper").file_id == started["file_id"]
+
+
+@pytest.mark.parametrize("claimed_seconds", [None, 1])
+def test_a_song_that_is_too_long_is_refused_whatever_its_header_says(
+    client: FlaskClient, library: Library, tmp_path: Path, claimed_seconds: int | None
+) -> None:
+    path, seconds = tmp_path / "long.mp3", MAX_DURATION_SECONDS + 1
+    with audio.Writer(path, render.RATE, 1) as writer:
+        writer.write(np.zeros((1, int(seconds * render.RATE)), "f4"))
+    if claimed_seconds:
+        tags = mutagen.id3.ID3()
+        tags.add(mutagen.id3.TLEN(encoding=3, text=str(1000 * claimed_seconds)))
+        tags.save(path)
+    library.add_workers()
+    before = library.contents()
+    for answer in (upload(client, path), upload(client, path, auto_process="true"),
+                   client.post("/transcribe", data={"file": (io.BytesIO(path.read_bytes()), "long.mp3")})):  # fmt: skip
+        said = contract.error(answer, 413, "too_large")["error"]
+        assert said.startswith("'long.mp3' lasts 5.")
+        assert "4 s" in said
+    assert library.contents() == before
+
+
+def test_a_song_of_just_the_limit_is_taken(client: FlaskClient, tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    with audio.Writer(path, render.RATE, 1) as writer:
+        writer.write(np.zeros((1, int(MAX_DURATION_SECONDS * render.RATE)), "f4"))
+    assert upload(client, path).json["duration_seconds"] == MAX_DURATION_SECONDS
