@@ -45,11 +45,15 @@ def assert_accessible(page: Page) -> None:
     assert found == {"light": [], "dark": []}
 
 
-def test_idle_with_the_library(page: Page, server: Server, finished: dict[str, Any]) -> None:
+def test_idle_with_the_library_and_a_queue(page: Page, server: Server, finished: dict[str, Any], tone: Path) -> None:
     open_page(page, server, "/")
     expect(page.locator("#demo")).to_be_visible()
     page.get_by_role("button", name=re.compile("^Delete")).first.click()
     expect(page.get_by_role("button", name=re.compile("^Really delete"))).to_be_visible()
+    page.locator("details:visible").evaluate_all("all => all.forEach((one) => (one.open = true))")
+    assert_accessible(page)
+    page.set_input_files("#file", [tone, tone])
+    expect(page.locator("#queue")).to_be_visible()
     assert_accessible(page)
 
 
