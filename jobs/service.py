@@ -133,11 +133,15 @@ class JobService:
             When nothing of it is active any more.
         """
         job = self.get(job_id)
-        if job.status in ENDED and job.pipeline_id:
-            job = next(iter(self.store.find(pipeline_id=job.pipeline_id, status=ACTIVE)), job)
-        if job.status in ENDED:
-            raise Conflict(f"Job {job.id} is {job.status} already.")
-        self.store.request_cancel(job.id, pipeline.closing_events(job, CANCELLED))
+        accepted = False
+        while not accepted:  # a stage may end just before it is asked to, and the next one begin
+            if job.status in ENDED and job.pipeline_id:
+                job = next(iter(self.store.find(pipeline_id=job.pipeline_id, status=ACTIVE)), job)
+            if job.status in ENDED:
+                raise Conflict(f"Job {job.id} is {job.status} already.")
+            left_as = self.store.request_cancel(job.id, pipeline.closing_events(job, CANCELLED))
+            accepted = left_as not in (COMPLETED, FAILED)
+            job = self.get(job.id)
         self.tail.wake()
         return self.get(job.id)
 

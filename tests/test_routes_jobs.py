@@ -7,7 +7,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from jobs import pipeline
+from jobs.events import Event
 from jobs.job import Job
+from jobs.store import JobStore
 from tests import contract, render
 from tests.library import NOBODYS, Library
 from tests.rows import story
@@ -122,6 +124,23 @@ def test_cancelling_a_finished_stage_cancels_the_one_that_runs_now(client: Flask
     record = client.post(f"/jobs/{first.id}/cancel").json
     assert (record["job_id"], record["cancel_requested"]) == (second.id, True)
     assert library.job(first.id).status == "completed"
+
+
+def test_a_stage_that_ends_just_before_it_is_asked_to_does_not_let_the_next_one_go(
+    client: FlaskClient, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, request_cancel = a_pipeline(library), JobStore.request_cancel
+
+    def too_late(store: JobStore, job_id: str, closing: list[Event]) -> str | None:
+        if job_id == first.id:
+            library.complete(first.id, {"vocals.mp3": b"la"})
+        return request_cancel(store, job_id, closing)
+
+    monkeypatch.setattr(JobStore, "request_cancel", too_late)
+    record = client.post(f"/jobs/{first.id}/cancel").json
+    assert (record["model"], record["status"]) == ("karaoke", "cancelled")
+    assert library.job(first.id).status == "completed"
+    assert client.get(f"/status/{first.file_id}").json["status"] == "cancelled"
 
 
 def test_cancelling_the_first_stage_ends_the_pipeline(client: FlaskClient, library: Library) -> None:
