@@ -33,8 +33,14 @@ from tests import render, tiny_weights
 from tests.library import Library
 from tests.serving import ROOT, RedisServer, Server
 
-LONGEST = ("test_static_page", "test_recovery", "test_sockets_progress", "test_demo", "test_static_demo",
-           "test_against_libraries", "test_pipeline", "test_models_demucs")  # fmt: skip
+LONGEST = ("test_static_page", "test_recovery", "test_demo", "test_models_demucs", "test_docs_progress_guide",
+           "test_sockets_progress", "test_sockets_live", "test_jobs_worker", "test_training_song")  # fmt: skip
+FEW = 3  # processes
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores, since tests wait for services as often as they work."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,8 +57,8 @@ class OneService(LoadFileScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneService | None:
-    """Start the shared service once where two processes test; more have cores to spare, and less time for one chain."""
-    return OneService(config, log) if len(config.getvalue("tx")) == 2 else None
+    """Start the shared service once where few processes test; more have cores to spare, and less time for one chain."""
+    return OneService(config, log) if len(config.getvalue("tx")) <= FEW else None
 
 
 @cache
@@ -90,7 +96,7 @@ def server(
     """
     folder, nowhere = tmp_path_factory.mktemp("server"), "http://127.0.0.1:9"
     weights, caches = shutil.copytree(weights_dir, folder / "weights"), pytestconfig.cache.mkdir("caches")
-    only_one = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") in ("1", "2")  # see OneService
+    only_one = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) <= FEW  # see OneService
     compiled = Path(os.environ["NUMBA_CACHE_DIR"]).with_name("service") if only_one else os.environ["NUMBA_CACHE_DIR"]
     running = Server(
         folder, weights, XDG_CACHE_HOME=caches, HTTPS_PROXY=nowhere, NUMBA_CACHE_DIR=compiled

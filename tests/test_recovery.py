@@ -21,7 +21,7 @@ from tests.serving import Listener, Server, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals that Windows does not have")
 
-LONG = {"shifts": 4, "output_format": "wav"}  # some seconds of work with tiny weights
+LONG = {"shifts": 2, "output_format": "wav"}  # some seconds of work with tiny weights
 SETTINGS = {
     "SILENCE_SECONDS": 3, "HEARTBEAT_SECONDS": 0.5, "CANCEL_SECONDS": 1, "DRAIN_SECONDS": 2, "LOG_FORMAT": "json",
 }  # fmt: skip

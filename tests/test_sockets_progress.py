@@ -17,7 +17,7 @@ from tests.serving import ROOT, Listener, Server, close_all, wait_until
 
 MODES = ("eventlet", "threading", "gevent")
 CROWD = 12
-LONG = {"shifts": 5, "output_format": "wav"}  # some seconds of work with tiny weights
+LONG = {"shifts": 3, "output_format": "wav"}  # some seconds of work with tiny weights
 NEVER_SENT = str(uuid.uuid4())
 MALFORMED: list[Any] = [
     None, "text", 7, [], {}, {"file_id": None}, {"file_id": 7}, {"file_id": "nope"}, {"file_id": "every-file"},
