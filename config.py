@@ -80,6 +80,9 @@ class Config:
     max_attempts: int = _knob(
         3, "count", "How often a job is started before its worker's death is its failure.", least=1
     )
+    job_timeout_seconds: float = _knob(
+        86400.0, "seconds", "A job that runs longer fails, and what hangs loses its process; 0 for no limit.", least=0
+    )
     cancel_seconds: float = _knob(
         10.0, "seconds", "A cancelled job that does not stop by then loses its process.", least=0
     )

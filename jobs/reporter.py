@@ -1,5 +1,6 @@
 """How a running model's report(fraction) becomes events: throttled, never going back, and where it learns to stop."""
 
+import math
 import time
 from collections.abc import Callable
 from threading import Event as Flag
@@ -16,6 +17,10 @@ class Drained(Cancelled):
     """The worker shuts down: the job is put back, not cancelled."""
 
 
+class TimedOut(Cancelled):
+    """The job runs longer than it may: it failed, and was not cancelled."""
+
+
 class Reporter:
     """The `report` that a job's model gets.
 
@@ -26,12 +31,16 @@ class Reporter:
         Running, claimed by this worker.
     stop : threading.Event
         Set when the job must be put back because its worker ends.
+    timeout_seconds : float
+        How long the job may run from now on; 0 for no limit.
     clock : callable
         Seconds, monotonic.
     """
 
-    def __init__(self, store: JobStore, job: Job, stop: Flag, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: JobStore, job: Job, stop: Flag, timeout_seconds: float = 0.0,
+                 clock: Callable[[], float] = time.monotonic) -> None:  # fmt: skip
         self._store, self._job, self._stop, self._clock = store, job, stop, clock
+        self._ends_at = clock() + timeout_seconds if timeout_seconds else math.inf
         self._checked_at = -MIN_GAP_SECONDS
         floors = self._floors()
         self._stages = {name: _Stage(floors.get(name, 0)) for name in ("loading", job.stage)}
@@ -55,6 +64,8 @@ class Reporter:
         ------
         Cancelled
             When the job was cancelled, removed or taken from this worker.
+        TimedOut
+            When it has run for `timeout_seconds`.
         """
         percent = FIRST_PERCENT + int(min(max(fraction, 0.0), 1.0) * (99 - FIRST_PERCENT))
         self._tell(self._job.stage, fraction, percent, message)
@@ -97,6 +108,8 @@ class Reporter:
         status, worker_id, cancel_requested_at = self._store.state(self._job.id)
         if status != RUNNING or worker_id != self._job.worker_id or cancel_requested_at is not None:
             raise Cancelled
+        if now >= self._ends_at:
+            raise TimedOut
 
     def _floors(self) -> dict[str, int]:
         """How far each stage had come when an earlier worker ended: what clients saw never goes back."""

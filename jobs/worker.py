@@ -17,14 +17,14 @@ from typing import Any
 
 import models
 from config import Config
-from errors import Cancelled, InvalidInput, JobFailed, ModelUnavailable, StorageFull, StudioError
+from errors import Cancelled, InvalidInput, JobFailed, JobTimeout, ModelUnavailable, StorageFull, StudioError
 from jobs import pipeline
 from jobs.compiled import keep_compiled_apart
 from jobs.emitter import redis_publisher
 from jobs.inputs import Inputs
 from jobs.job import CANCELLED, COMPLETED, FAILED, RUNNING, Job, Outcome
 from jobs.queue import NAMES, Queue
-from jobs.reporter import Drained, Reporter
+from jobs.reporter import Drained, Reporter, TimedOut
 from jobs.store import JobStore
 from logs import configure_logging, on_behalf_of
 from models import memory, weights
@@ -34,8 +34,8 @@ from storage.files import FULL, Files, is_full, result_folder
 from storage.songs import Songs
 
 POLL_SECONDS = 0.02  # between looks into an empty SQLite queue
-WATCH_SECONDS = 0.5  # between looks at whether the running job overstays its cancellation
-KILLED_ITSELF = 75  # exit status of a worker that ends because a cancelled job would not stop
+WATCH_SECONDS = 0.5  # between looks at whether the running job overstays its cancellation or its time
+KILLED_ITSELF = 75  # exit status of a worker that ends because its job would not stop
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,8 @@ class Worker:
             if self.store.put_back(job, refund=True):
                 self.queue.put(job.queue, job.id)
             log.info("job %s: put back", job.id)
+        except TimedOut:
+            self._finish(job, _failure(job, self._timeout()))
         except Cancelled:
             self._finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
         except Exception as error:  # whatever a model raises is the job's failure, and not the worker's
@@ -158,7 +160,7 @@ class Worker:
     def _attempt(self, job: Job) -> Outcome:
         """Load the model if need be, run it, and move its files into place."""
         spec = models.spec(job.model)
-        report = Reporter(self.store, job, self.stop_job)
+        report = Reporter(self.store, job, self.stop_job, self.config.job_timeout_seconds)
         report.begin()
         if self.trouble:
             raise self.trouble.with_traceback(None)
@@ -225,13 +227,26 @@ class Worker:
         if job is None:
             return
         status, worker_id, wished_at = self.store.state(job.id)
-        overdue = wished_at is not None and time.time() - wished_at > self.config.cancel_seconds
-        if overdue and status == RUNNING and worker_id == self.id:
-            self.store.finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
-            with on_behalf_of(job.request_id):
-                log.error("job %s: cancelled and did not stop, so this process ends", job.id)
-            self.files.discard_staging(job.id)
-            os._exit(KILLED_ITSELF)
+        if status != RUNNING or worker_id != self.id:
+            return
+        now, grace, allowed = time.time(), self.config.cancel_seconds, self.config.job_timeout_seconds
+        if wished_at is not None and now - wished_at > grace:
+            self._end_with(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)), "was cancelled")
+        elif allowed and now - (job.started_at or now) > allowed + grace:
+            self._end_with(job, _failure(job, self._timeout()), f"has run for more than {allowed:g} s")
+
+    def _end_with(self, job: Job, outcome: Outcome, why: str) -> None:
+        """End a job that does not stop, and this process with it, unless the job has just ended by itself."""
+        if self.store.finish(job, outcome) is None:
+            return
+        with on_behalf_of(job.request_id):
+            log.error("job %s: %s and did not stop, so this process ends", job.id, why)
+        self.files.discard_staging(job.id)
+        os._exit(KILLED_ITSELF)
+
+    def _timeout(self) -> JobTimeout:
+        """What is said of a job that ran too long."""
+        return JobTimeout(f"It ran longer than a job may here, {self.config.job_timeout_seconds:g} s, and was ended.")
 
 
 def _shown_folder(model: str, folder: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from errors import Cancelled
 from jobs.events import Event
 from jobs.job import CANCELLED, FAILED, Job, Outcome
 from jobs.pipeline import closing_events
-from jobs.reporter import Drained, Reporter
+from jobs.reporter import Drained, Reporter, TimedOut
 from jobs.store import JobStore
 from tests.rows import WORKER, running, story
 
@@ -27,10 +27,10 @@ class Clock:
 class Bench:
     """A running job, its reporter, and when each event was told."""
 
-    def __init__(self, store: JobStore, job: Job | None = None) -> None:
+    def __init__(self, store: JobStore, job: Job | None = None, timeout_seconds: float = 0.0) -> None:
         self.clock, self.stop = Clock(), threading.Event()
         self.store, self.job = store, job or running(store)
-        self.report = Reporter(store, self.job, self.stop, self.clock)
+        self.report = Reporter(store, self.job, self.stop, timeout_seconds, self.clock)
         self.told: list[tuple[float, Any]] = []
         self.seq = store.last_seq()
 
@@ -188,7 +188,7 @@ def test_a_job_that_is_no_longer_this_workers_stops(store: JobStore, loss: str) 
     with pytest.raises(Cancelled):
         bench.report(0.1)
     with pytest.raises(Cancelled):
-        Reporter(store, bench.job, threading.Event(), bench.clock).loading(0.1)
+        Reporter(store, bench.job, threading.Event(), clock=bench.clock).loading(0.1)
 
 
 def test_a_worker_that_ends_puts_its_job_back(store: JobStore) -> None:
@@ -197,6 +197,18 @@ def test_a_worker_that_ends_puts_its_job_back(store: JobStore) -> None:
     bench.stop.set()
     with pytest.raises(Drained):
         bench.report(0.1)  # at once, however soon after the last
+
+
+def test_a_job_that_runs_too_long_stops_at_its_next_report(store: JobStore) -> None:
+    bench = Bench(store, timeout_seconds=10.0)
+    bench.clock.now += 9.9
+    bench.report(0.1)
+    bench.clock.now += 0.2
+    bench.report(0.2)  # not yet due
+    bench.clock.now += 0.1
+    with pytest.raises(Cancelled) as caught:  # what runs a model knows no other way to stop
+        bench.report(0.3)
+    assert isinstance(caught.value, TimedOut)
 
 
 def test_looks_at_the_row_are_seldom(store: JobStore) -> None:

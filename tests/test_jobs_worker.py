@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,11 @@ from config import Config
 from errors import ModelUnavailable
 from jobs.compiled import keep_compiled_apart
 from jobs.worker import Worker
+from tests.library import Library
+from tests.rows import WORKER, a_job, story
 from tests.serving import ROOT, Server, wait_until
 
+TOO_LONG = "It ran longer than a job may here, 1e-06 s, and was ended."
 NO_DEVICE = "DEVICE='cuda:99': there is no such device on this machine."
 
 
@@ -68,6 +73,39 @@ def test_a_worker_that_breaks_says_so_in_its_log(tmp_path: Path) -> None:
     (line,) = map(json.loads, ran.stderr.splitlines())
     assert (line["level"], line["message"]) == ("ERROR", "worker w ends")
     assert "FileExistsError" in line["traceback"]
+
+
+def test_a_job_that_runs_too_long_fails_with_the_reason_and_its_worker_goes_on(
+    config: Config, library: Library, tmp_path: Path
+) -> None:
+    hurried = dataclasses.replace(config, job_timeout_seconds=1e-6, models_dir=tmp_path)
+    worker = Worker(hurried, "gpu", WORKER)
+    for _ in range(2):
+        new = a_job(file_id=library.add_song(), pipeline_id=str(uuid.uuid4()))
+        job = library.claim(library.store.create(new)[0].id)
+        worker._run_claimed(job)
+        ended = library.job(job.id)
+        assert (ended.status, ended.error) == ("failed", {"code": "job_timeout", "message": TOO_LONG, "details": None})
+        assert [message for _, _, message, _ in story(library.store, job.file_id)[-2:]] == [
+            "Separation failed", "Processing failed",
+        ]  # fmt: skip
+    assert not list((config.output_folder / ".incoming").iterdir())
+
+
+@pytest.mark.parametrize(("seconds_ago", "ends"), [(60.9, False), (61.5, True)])
+def test_a_job_that_hangs_beyond_its_time_ends_with_its_process(
+    config: Config, library: Library, monkeypatch: pytest.MonkeyPatch, seconds_ago: float, ends: bool
+) -> None:
+    worker = Worker(dataclasses.replace(config, job_timeout_seconds=60.0, cancel_seconds=1.0), "gpu", WORKER)
+    job = library.claim(library.add_job().id)
+    worker.job = dataclasses.replace(job, started_at=time.time() - seconds_ago)
+    statuses: list[int] = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    worker._leave_stuck_job()
+    assert bool(statuses) is ends
+    assert library.job(job.id).status == ("failed" if ends else "running")
+    worker._leave_stuck_job()  # it ended meanwhile
+    assert len(statuses) == ends
 
 
 @pytest.mark.parametrize(("given", "kept"), [("", "outputs/.numba"), ("mine", "mine")])
