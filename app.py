@@ -40,6 +40,7 @@ import sockets.progress
 from jobs.emitter import redis_publisher
 from jobs.live import LiveService
 from jobs.queue import Queue
+from jobs.retention import Retention
 from jobs.service import JobService
 from jobs.store import JobStore
 from jobs.supervisor import Supervisor
@@ -142,14 +143,16 @@ def _build(app: OpenAPI, config: Config) -> None:
     store = JobStore(database, redis_publisher(config.redis_url) if config.redis_url else None)
     queue = Queue(config.redis_url, config.queue_file)
     tail = Tail(store, None if config.redis_url else sockets.progress.emit_event)
-    supervisor = Supervisor(config, store, Sweeper(store, queue, config.silence_seconds, config.max_attempts))
+    files = Files(config.upload_folder, config.output_folder)
+    retention = Retention(database, files, config.retention_hours)
+    sweeper = Sweeper(store, queue, config.silence_seconds, config.max_attempts, retention)
+    supervisor = Supervisor(config, store, sweeper)
     database.create_tables()
 
     def worker_expected(queue_name: str) -> bool:
         alive = store.workers(alive_since=time.time() - config.silence_seconds)
         return supervisor.expects(queue_name) or any(worker.queue == queue_name for worker in alive)
 
-    files = Files(config.upload_folder, config.output_folder)
     files.remove_abandoned()
     jobs = JobService(store, queue, Songs(database), files, tail, worker_expected, config.cancel_seconds,
                       config.max_queued_jobs)  # fmt: skip

@@ -83,6 +83,9 @@ class Config:
     job_timeout_seconds: float = _knob(
         86400.0, "seconds", "A job that runs longer fails, and what hangs loses its process; 0 for no limit.", least=0
     )
+    retention_hours: float = _knob(
+        0.0, "hours", "Songs leave so long after their upload and the end of their last job; 0 keeps them.", least=0
+    )
     cancel_seconds: float = _knob(
         10.0, "seconds", "A cancelled job that does not stop by then loses its process.", least=0
     )

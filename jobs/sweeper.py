@@ -1,4 +1,4 @@
-"""Puts right what crashes leave: jobs of dead workers, queued jobs whose message was lost."""
+"""Puts right what crashes leave: jobs of dead workers, queued jobs whose message was lost. Lets old songs leave."""
 
 import logging
 import time
@@ -7,6 +7,7 @@ from jobs import pipeline
 from jobs.events import FIRST_PERCENT, Event
 from jobs.job import CANCELLED, FAILED, QUEUED, RUNNING, Job, Outcome
 from jobs.queue import Queue
+from jobs.retention import Retention
 from jobs.store import JobStore
 from logs import on_behalf_of
 
@@ -24,11 +25,15 @@ class Sweeper:
         A worker that gave no sign of life for so long is taken for dead.
     max_attempts : int
         A job is started so often at most.
+    retention : Retention, optional
+        Removes old songs, when they are not kept for ever.
     """
 
-    def __init__(self, store: JobStore, queue: Queue, silence_seconds: float, max_attempts: int) -> None:
+    def __init__(self, store: JobStore, queue: Queue, silence_seconds: float, max_attempts: int,
+                 retention: Retention | None = None) -> None:  # fmt: skip
         self._store, self._queue = store, queue
         self._silence_seconds, self._max_attempts = silence_seconds, max_attempts
+        self._retention = retention
 
     def release(self, worker_id: str, reason: str) -> None:
         """Take a dead worker's jobs from it: queue them again, or fail them with the reason.
@@ -44,7 +49,7 @@ class Sweeper:
             self._release_job(job, f"Worker {reason}")
 
     def sweep(self) -> None:
-        """One round: silent workers, then lost messages."""
+        """One round: silent workers, then lost messages, then old songs."""
         now = time.time()
         alive = {worker.id for worker in self._store.workers(alive_since=now - self._silence_seconds)}
         for worker in self._store.workers():
@@ -54,6 +59,8 @@ class Sweeper:
             if job.worker_id not in alive and now - (job.started_at or 0) > self._silence_seconds:
                 self._release_job(job, f"Worker silent for {self._silence_seconds:g} s")
         self._restore_messages()
+        if self._retention:
+            self._retention.sweep()
 
     def _release_job(self, job: Job, reason: str) -> None:
         """Queue one job again, or end it."""
