@@ -143,7 +143,7 @@ def _build(app: OpenAPI, config: Config) -> None:
     store = JobStore(database, redis_publisher(config.redis_url) if config.redis_url else None)
     queue = Queue(config.redis_url, config.queue_file)
     tail = Tail(store, None if config.redis_url else sockets.progress.emit_event)
-    files = Files(config.upload_folder, config.output_folder)
+    files = Files(config.upload_folder, config.output_folder, config.min_free_disk)
     retention = Retention(database, files, config.retention_hours)
     sweeper = Sweeper(store, queue, config.silence_seconds, config.max_attempts, retention)
     supervisor = Supervisor(config, store, sweeper)

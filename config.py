@@ -83,6 +83,10 @@ class Config:
     job_timeout_seconds: float = _knob(
         86400.0, "seconds", "A job that runs longer fails, and what hangs loses its process; 0 for no limit.", least=0
     )
+    min_free_disk: int = _knob(
+        1024 * MEBIBYTE, "bytes", "Room that stays free where files live; uploads and jobs are refused before (507).",
+        least=0,
+    )  # fmt: skip
     retention_hours: float = _knob(
         0.0, "hours", "Songs leave so long after their upload and the end of their last job; 0 keeps them.", least=0
     )

@@ -63,6 +63,8 @@ class JobService:
             When it needs what only the caller can choose.
         QueueFull
             When so many jobs wait already that no more are accepted.
+        StorageFull
+            When too little room is left where its results would go.
         """
         if not force and (done := self._finished(new)):
             return done, True
@@ -73,6 +75,7 @@ class JobService:
                 new = pipeline.chain([*missing, new], str(uuid.uuid4()), new.request_id)
         if not self._worker_expected(new.queue):
             raise ModelUnavailable(f"No worker for {new.queue} jobs is alive; start one: python -m jobs.worker.")
+        self.files.check_room()
         job, created = self.store.create(new, opening, max_queued=self._max_queued_jobs)
         if created:
             self.queue.put(job.queue, job.id)
@@ -153,10 +156,11 @@ class JobService:
         NotFound
         Conflict
             When it neither failed nor was cancelled, or an equal job is active.
-        QueueFull
+        QueueFull, StorageFull
             As in submit().
         """
         job = self.get(job_id)
+        self.files.check_room()
         if not self.store.retry(job_id, max_queued=self._max_queued_jobs):
             raise Conflict(f"Job {job_id} is {job.status}; only failed and cancelled jobs retry, alone of their kind.")
         self.queue.put(job.queue, job_id)

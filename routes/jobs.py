@@ -76,7 +76,7 @@ def cancel(path: JobPath) -> Response:
     return jsonify(job_record(studio().jobs.cancel(path.job_id)))
 
 
-@bp.post("/jobs/<job_id>/retry", responses={202: JobAnswer, **ONE, 429: ErrorAnswer})
+@bp.post("/jobs/<job_id>/retry", responses={202: JobAnswer, **ONE, 429: ErrorAnswer, 507: ErrorAnswer})
 def retry(path: JobPath) -> tuple[Response, int]:
     """Queue a failed or cancelled job anew."""
     return jsonify(job_record(studio().jobs.retry(path.job_id))), 202

@@ -52,8 +52,10 @@ class StudioRequest(Request):
 
     def _get_file_stream(self, total_content_length: int | None, content_type: str | None,
                          filename: str | None = None, content_length: int | None = None) -> IO[bytes]:  # fmt: skip
-        """Werkzeug's hook for where an uploaded file goes."""
-        path = current_app.extensions["studio"].files.incoming_upload()
+        """Werkzeug's hook for where an uploaded file goes; raises StorageFull when there is too little room for it."""
+        files = current_app.extensions["studio"].files
+        files.check_room(total_content_length or 0)
+        path: Path = files.incoming_upload()
         self.incoming.append(path)
         return path.open("w+b")
 

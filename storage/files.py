@@ -6,6 +6,9 @@ import time
 import uuid
 from pathlib import Path
 
+from errors import StorageFull
+
+MEBIBYTE = 1024 * 1024
 INCOMING = ".incoming"  # half-written files live here, on the same file system, until they are renamed
 FULL = "The disk is full; remove songs or make room."
 ABANDONED_SECONDS = 24 * 3600  # a half-written file nobody touched for so long belongs to no one
@@ -18,12 +21,34 @@ class Files:
     ----------
     uploads, outputs : Path
         Made when they do not exist.
+    min_free_bytes : int
+        Room that is to stay free on the disks of both.
     """
 
-    def __init__(self, uploads: Path, outputs: Path) -> None:
+    def __init__(self, uploads: Path, outputs: Path, min_free_bytes: int = 0) -> None:
         self.uploads, self.outputs = uploads.absolute(), outputs.absolute()
+        self._min_free_bytes = min_free_bytes
         for folder in (self.uploads, self.outputs):
             (folder / INCOMING).mkdir(parents=True, exist_ok=True)
+
+    def check_room(self, arriving_bytes: int = 0) -> None:
+        """Nothing, while there is room for more.
+
+        Parameters
+        ----------
+        arriving_bytes : int
+            Size of an upload that is about to be written.
+
+        Raises
+        ------
+        StorageFull
+            When less than `min_free_bytes` would be left; what makes room, and reads, goes on.
+        """
+        for folder, more in ((self.uploads, arriving_bytes), (self.outputs, 0)):
+            free = shutil.disk_usage(folder).free
+            if free - more < self._min_free_bytes:
+                raise StorageFull(f"The disk is nearly full: {free // MEBIBYTE} MiB are free, of which "
+                                  f"{self._min_free_bytes // MEBIBYTE} MiB are kept; remove songs or make room.")
 
     def incoming_upload(self) -> Path:
         """A fresh name for an upload in progress."""

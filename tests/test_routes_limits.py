@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import shutil
 from pathlib import Path
 
 import mutagen.id3
@@ -119,3 +120,27 @@ def test_a_song_of_just_the_limit_is_taken(client: FlaskClient, tmp_path: Path) 
     with audio.Writer(path, render.RATE, 1) as writer:
         writer.write(np.zeros((1, int(MAX_DURATION_SECONDS * render.RATE)), "f4"))
     assert upload(client, path).json["duration_seconds"] == MAX_DURATION_SECONDS
+
+
+def test_before_the_disk_is_full_nothing_new_is_taken_and_all_else_goes_on(
+    client: FlaskClient, library: Library, tone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.add_workers()
+    song, other, failed = library.add_song(), library.add_song(), library.add_job()
+    joined = client.post(f"/process/demucs/{song}?async=true").json["job_id"]
+    library.fail(failed.id)
+    usage = type(shutil.disk_usage("/"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**12, 10**12 - 10**9, 10**9))  # a GiB is more
+    before = library.contents()
+    for answer in (
+        upload(client, tone), upload(client, tone, auto_process="true"), client.post(f"/process/demucs/{other}"),
+        client.post("/transcribe", data={"file": (io.BytesIO(tone.read_bytes()), "a.wav")}),
+        client.post("/generate/text-to-music", json={"prompt": "rain"}), client.post(f"/jobs/{failed.id}/retry"),
+    ):  # fmt: skip
+        assert "953 MiB are free" in contract.error(answer, 507, "storage_full")["error"]
+    assert library.contents() == before
+    assert not list((library.studio.files.uploads / ".incoming").iterdir())
+    assert client.post(f"/process/demucs/{song}?async=true").json["job_id"] == joined
+    assert client.get("/songs").json["total"] == 2
+    assert client.get(f"/download/{song}").data == b"RIFF...."
+    assert client.delete(f"/cleanup/{other}").status_code == 200

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import time
 import uuid
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from errors import StorageFull
 from storage.files import ABANDONED_SECONDS, Files, is_full, result_folder
 
 SONG, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
@@ -135,3 +137,19 @@ def test_what_nobody_touched_for_a_day_is_removed(files: Files) -> None:
 )
 def test_a_full_disk_is_known_by_its_errors(error: Exception, full: bool) -> None:
     assert is_full(error) is full
+
+
+@pytest.mark.parametrize(("free", "arriving", "room"), [(1000, 0, True), (999, 0, False), (1500, 501, False),
+                                                        (1500, 500, True)])  # fmt: skip
+@pytest.mark.parametrize("full", ["uploads", "outputs"])
+def test_room_that_is_to_stay_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str, free: int, arriving: int, room: bool
+) -> None:
+    files = Files(tmp_path / "uploads", tmp_path / "outputs", min_free_bytes=1000)
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(9999, 0, free if folder.name == full else 9999))
+    if room or (full == "outputs" and free >= 1000):  # an upload takes no room there
+        files.check_room(arriving)
+    else:
+        with pytest.raises(StorageFull, match="remove songs"):
+            files.check_room(arriving)
