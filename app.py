@@ -53,6 +53,7 @@ from routes import (
     download,
     errors,
     generate,
+    headers,
     health,
     models,
     pages,
@@ -134,6 +135,7 @@ def create_app(config: Config) -> OpenAPI:
         always_connect=True,  # what is said to it as it connects comes after the word that it is
     )  # fmt: skip
     sockets.live.answer_early()
+    headers.register(app)
     return app
 
 
