@@ -3,6 +3,7 @@
 # make demo     set up, then take a song through the service; SONG=path, VARIANT=htdemucs, WORDS=medium choose others
 # make check    ruff and mypy
 # make bench    measure; writes bench/RESULTS.md
+# make audit    ask PyPI for known weaknesses of all installed packages; needs the network
 # make install  set up alone
 # make train-demo  make the demo models anew from nothing, in train_demo/; hours
 # make test-audiocraft  set up an environment with audiocraft, then test MusicGen through it
@@ -14,9 +15,11 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 AUDIOCRAFT := .venv-audiocraft
+AUDIT := .venv-audit
+PIP_AUDIT := pip-audit==2.10.1
 TEST_PACKAGES := chromium curl espeak-ng fluidsynth fluid-soundfont-gm redis-server
 
-.PHONY: install run demo test test-audiocraft train-demo check bench
+.PHONY: install run demo test test-audiocraft train-demo check bench audit
 
 install: $(INSTALLED)
 
@@ -42,6 +45,11 @@ bench: $(INSTALLED_DEV)
 	@sh tests/install_packages.sh $(TEST_PACKAGES)
 	$(BIN)/python -m bench.run
 
+# A build of torch (2.13.0+cpu) is known by its version alone. --strict: what cannot be looked up is no good news.
+audit: $(INSTALLED) $(AUDIT)/.installed
+	$(BIN)/pip list --format=freeze --disable-pip-version-check | sed 's/+.*//' > $(AUDIT)/packages.txt
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r $(AUDIT)/packages.txt $(ARGS)
+
 train-demo: $(INSTALLED)
 	@sh tests/install_packages.sh espeak-ng fluidsynth fluid-soundfont-gm
 	$(BIN)/python -m training.train_demo train_demo $(ARGS)
@@ -55,6 +63,11 @@ $(INSTALLED): requirements.txt | $(BIN)/python
 
 $(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
 	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(AUDIT)/.installed: Makefile
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet --disable-pip-version-check $(PIP_AUDIT)
 	@touch $@
 
 $(AUDIOCRAFT)/.installed: requirements-audiocraft.txt
