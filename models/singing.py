@@ -33,6 +33,8 @@ LEAP_OCTAVES_PER_SECOND = 100.0  # lets a singer leap two octaves in one hop; li
 MIN_VOICED_FRAMES, MIN_VOICED_SHARE = 3, 0.25  # of a word, or it has no pitch
 C4_HZ = 261.6256
 MIN_REST_SECONDS = 0.3  # a shorter silence may be a consonant within a word
+SUNG_DB = -20.0  # against the loud level: what never comes so far is the leak of other instruments
+DIP_SECONDS = 0.06  # of a level between two pulses or consonants
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def listen(vocals: Path, loudness: Loudness, words: Sequence[Word], report: Call
 def sounding(loudness: Loudness) -> list[Passage]:
     """Find where the voice sounds, to the frame, unlike the padded passages that a transcriber is shown.
 
+    What leaks from other instruments into a separated voice is left out: it is short or never loud.
+
     Parameters
     ----------
     loudness : Loudness
@@ -118,10 +122,15 @@ def sounding(loudness: Loudness) -> list[Passage]:
     list of (float, float)
         Start and end in seconds, ascending, at least MIN_REST_SECONDS apart.
     """
-    gate = max(voice.FLOOR_DB, _loud_db(loudness) + voice.CLOSE_DB)
-    rate = voice.FRAMES_PER_SECOND
-    sounds = [(first / rate, stop / rate) for first, stop in voice.runs(loudness.levels >= gate)]
-    return voice.joined(sounds, MIN_REST_SECONDS)
+    loud, rate = _loud_db(loudness), voice.FRAMES_PER_SECOND
+    runs = voice.runs(loudness.levels >= max(voice.FLOOR_DB, loud + voice.OPEN_DB))
+    sounds = voice.joined([(first / rate, stop / rate) for first, stop in runs], DIP_SECONDS)
+    sung = [
+        (start, end) for start, end in sounds
+        if end - start >= voice.MIN_VOICE_SECONDS
+        and loudness.levels[round(start * rate) : round(end * rate)].max() >= loud + SUNG_DB
+    ]  # fmt: skip
+    return voice.joined(sung, MIN_REST_SECONDS)
 
 
 def _loud_db(loudness: Loudness) -> float:
