@@ -55,6 +55,7 @@ from routes import (
     generate,
     headers,
     health,
+    metrics,
     models,
     pages,
     process,
@@ -80,7 +81,7 @@ WATCH_SECONDS = 0.2  # between looks at whether all workers have ended
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BLUEPRINTS = (
     health, models, upload, process, analyze, generate, transcribe, download, status, cleanup, jobs_routes, songs,
-    statistics,
+    statistics, metrics,
 )  # fmt: skip
 
 log = logging.getLogger("studio")
@@ -125,6 +126,8 @@ def create_app(config: Config) -> OpenAPI:
     errors.register(app)
     app.before_request(_begin_request)
     app.after_request(_end_request)
+    app.extensions["metrics"] = metrics.Metrics(app.extensions["studio"])
+    app.after_request(app.extensions["metrics"].note)
     app.teardown_request(_clean_request)
     origins = [origin.strip() for origin in config.cors_origins.split(",")]
     CORS(app, origins=origins, expose_headers=["X-Request-ID", "Location", "Retry-After", "Content-Disposition"])

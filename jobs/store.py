@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from errors import QueueFull
+from jobs import counters
 from jobs.events import Event
 from jobs.job import ACTIVE, CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED, RUNNING, Job, NewJob, Outcome
 from jobs.tables import events, jobs, workers
@@ -120,8 +121,9 @@ class JobStore:
             was to complete although its cancellation had been accepted.
         """
         mine = [jobs.c.id == job.id, jobs.c.status == RUNNING, jobs.c.worker_id == job.worker_id]
+        now = time.time()
         values = {
-            "status": outcome.status, "finished_at": time.time(), "folder": outcome.folder, "result": outcome.result,
+            "status": outcome.status, "finished_at": now, "folder": outcome.folder, "result": outcome.result,
             "files": outcome.files, "error": outcome.error, "worker_id": None,
         }  # fmt: skip
         if outcome.status == COMPLETED:
@@ -130,6 +132,8 @@ class JobStore:
         with self.database.writing() as connection:
             if connection.execute(update(jobs).where(*mine).values(values)).rowcount == 0:
                 return None
+            counters.add(connection, counters.JOBS, max(now - (job.started_at or now), 0.0), stage=job.stage,
+                         model=job.model, status=outcome.status)  # fmt: skip
             told = _append(connection, job.id, job.file_id, outcome.events)
             following = [_insert(connection, new).id for new in outcome.then]
         self._publish(told)
@@ -155,7 +159,9 @@ class JobStore:
         with self.database.writing() as connection:
             queued = update(jobs).where(jobs.c.id == job_id, jobs.c.status.in_((QUEUED, PAUSED)))
             if connection.execute(queued.values(status=CANCELLED, finished_at=time.time())).rowcount:
-                file_id = connection.execute(select(jobs.c.file_id).where(jobs.c.id == job_id)).scalar_one()
+                what = select(jobs.c.file_id, jobs.c.stage, jobs.c.model).where(jobs.c.id == job_id)
+                file_id, stage, model = connection.execute(what).one()
+                counters.add(connection, counters.JOBS, stage=stage, model=model, status=CANCELLED)
                 told = _append(connection, job_id, file_id, closing)
             running = update(jobs).where(jobs.c.id == job_id, jobs.c.status == RUNNING)
             wish = func.coalesce(jobs.c.cancel_requested_at, time.time())
@@ -223,6 +229,11 @@ class JobStore:
         """Forget a worker that has ended."""
         with self.database.writing() as connection:
             connection.execute(delete(workers).where(workers.c.id == worker_id))
+
+    def tally(self, name: str, seconds: float = 0.0, **labels: str) -> None:
+        """Count something that changes no row; as counters.add()."""
+        with self.database.writing() as connection:
+            counters.add(connection, name, seconds, **labels)
 
     def newest_of_each_song(self, *, limit: int, offset: int = 0, **equal: Any) -> tuple[list[Job], int]:
         """The newest matching job of every song of the library, newest first, and of how many songs there is one.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import Config
+from jobs import counters
 from jobs.store import JobStore
 from jobs.sweeper import Sweeper
 
@@ -131,6 +132,7 @@ class Supervisor:
         lived = any(worker.id == child.id for worker in self._store.workers())
         child.stillborn = 0 if lived else child.stillborn + 1
         self._sweeper.release(child.id, reason)
+        self._store.tally(counters.WORKER_RESTARTS, queue=child.queue)
         young = time.monotonic() - child.started_at < YOUNG_SECONDS
         child.pause_seconds = min(max(2 * child.pause_seconds, 0.5), MAX_PAUSE_SECONDS) if young else 0.0
         child.start_after = time.monotonic() + child.pause_seconds

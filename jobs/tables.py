@@ -1,6 +1,6 @@
-"""The tables of jobs, events and workers."""
+"""The tables of jobs, events, workers and counters."""
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, String, Table, Text, func
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, String, Table, Text, func
 
 from jobs.job import ACTIVE
 from storage.database import METADATA
@@ -61,4 +61,12 @@ workers = Table(
     Column("queue", String(8), nullable=False),
     Column("heartbeat_at", Float, nullable=False),
     Column("info", JSON, nullable=False),
+)  # fmt: skip
+
+counters = Table(
+    "counters", METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("labels", String(200), primary_key=True),  # a JSON object, its keys sorted
+    Column("number", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False),
 )  # fmt: skip

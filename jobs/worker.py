@@ -15,10 +15,12 @@ import time
 import uuid
 from typing import Any
 
+import psutil
+
 import models
 from config import Config
 from errors import Cancelled, InvalidInput, JobFailed, JobTimeout, ModelUnavailable, StorageFull, StudioError
-from jobs import pipeline
+from jobs import counters, pipeline
 from jobs.compiled import keep_compiled_apart
 from jobs.emitter import redis_publisher
 from jobs.inputs import Inputs
@@ -170,12 +172,16 @@ class Worker:
         module = importlib.import_module(f"models.{wrapper}")
 
         def load() -> Any:
+            began_at = time.monotonic()
             path = weights.fetch(wrapper, job.variant, self.config.models_dir, report.loading)
             if path is not None:  # analysis and karaoke have no weights, and nothing to wait for
                 report.loading(0.0, f"Loading {job.model} {job.variant}...")
                 self.models.make_room(weights.size_bytes(wrapper, job.variant, path))
             model = module.load(job.variant, self.device, path)
             report.loaded()
+            if path is not None:
+                seconds = time.monotonic() - began_at
+                self.store.tally(counters.MODEL_LOADS, seconds, model=job.model, variant=job.variant)
             return model
 
         result = self.models.run(
@@ -211,7 +217,8 @@ class Worker:
                 if time.monotonic() - beaten_at >= self.config.heartbeat_seconds:
                     beaten_at = time.monotonic()
                     loaded = [list(key) for key in self.models.loaded()]
-                    info = self.info | {"loaded": loaded, "pid": os.getpid()}
+                    resident = psutil.Process().memory_info().rss
+                    info = self.info | {"loaded": loaded, "pid": os.getpid(), "resident_bytes": resident}
                     self.store.beat(self.id, self.queue_name, info)
                 self._leave_stuck_job()
             except Exception:  # the database is out of reach; it may come back
