@@ -182,7 +182,7 @@ def _end_request(response: Response) -> Response:
     """Echo the request's id and write its log line."""
     response.headers["X-Request-ID"] = request_id.get()
     milliseconds = (time.perf_counter() - g.get("began_at", time.perf_counter())) * 1000
-    level = logging.DEBUG if request.path.startswith(("/static", "/health")) else logging.INFO
+    level = logging.DEBUG if request.path.startswith(("/static", "/health", "/metrics")) else logging.INFO
     log.log(level, "%s %s %d %.1f ms", request.method, quote(request.path), response.status_code, milliseconds)
     return response
 
