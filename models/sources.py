@@ -7,10 +7,7 @@ from models import REGISTRY
 from models.checkpoints import AUDIOCRAFT_PARTS
 
 BUNDLED = Path(__file__).parent / "demo"  # the folder of weights that come with this project
-DEMO_NOTE = (
-    "Made to show and test the service: trained on synthesised songs alone, and at home in nothing else. "
-    "The words it hears are mostly wrong yet."
-)
+DEMO_NOTE = "Made to show and test the service: trained on synthesised songs alone, and at home in nothing else."
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A synthesised song sent through the service with the demo models, and how right stems, words and times come out."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,11 @@ from training.measures import matched, nearest, sdr
 from training.score import SAMPLE_RATE
 from training.song import STEMS, Song
 
+LEAST_SDR_DB, LEAST_GAIN_DB = 4.0, 7.0  # of each stem
+MOST_WRONG_WORDS = 0.25
+LATEST_START_SECONDS = 0.12  # median error
+LINE_SECONDS, LEAST_LINES_IN_TIME = 0.3, 0.8
+FAR_SECONDS = 1.0
 LRC_TIME = re.compile(r"^\[(\d+):(\d+\.\d+)\]", re.MULTILINE)
 DEMO = {
     "auto_process": "true", "wait": "true", "output_format": "wav", "model_variant": "demo",
@@ -63,20 +69,40 @@ def judge(server: Server, song: Song, folder: Path) -> Judged:
     server : Server
     song : Song
     folder : Path
-        The mixture and the stems lie here meanwhile.
+        The mixture and the results are written here.
     """
     mixture = folder / "mixture.wav"
     with audio.Writer(mixture, SAMPLE_RATE, 2) as writer:
         writer.write(song.mixture)
     done = server.upload(mixture, **DEMO)
     assert done["status"] == "completed", done
-    stems = {name: _download(server, f"/download/demucs/{done['file_id']}/{name}.wav", folder) for name in STEMS}
-    transcription = server.get(f"/download/whisper/{done['file_id']}/transcription_demo.json").json()
-    heard = [word for segment in transcription["segments"] for word in segment.get("words", ())]
+    names = [f"demucs/{name}.wav" for name in STEMS] + ["whisper/transcription_demo.json"]
+    names += ["karaoke/karaoke.json", "karaoke/karaoke.lrc"]
+    for name in names:
+        model, _, file = name.partition("/")
+        answer = server.get(f"/download/{model}/{done['file_id']}/{file}")
+        assert answer.ok, answer.text
+        (folder / file).write_bytes(answer.content)
+    return judge_files(song, *(folder / name.partition("/")[2] for name in names))
+
+
+def judge_files(song: Song, *results: Path) -> Judged:
+    """Compare what came back for a song with the truth.
+
+    Parameters
+    ----------
+    song : Song
+    *results : Path
+        The stems in the order of STEMS, in any format; the transcription's JSON, the karaoke's JSON and its LRC.
+    """
+    *stem_files, transcribed, sync, lrc = results
+    stems = {name: _samples(path, song) for name, path in zip(STEMS, stem_files, strict=True)}
+    heard = [word for segment in json.loads(transcribed.read_text())["segments"] for word in segment.get("words", ())]
     spoken = [_plain(word["word"]) for word in heard]
     true = [_plain(word.text) for word in song.words]
     wrong, pairs = matched(true, spoken)
-    shown, lines = _karaoke(server, done["file_id"]) if heard else ([], [])
+    shown = [word for line in json.loads(sync.read_text())["lines"] for word in line["words"]]
+    lines = [60 * int(minutes) + float(seconds) for minutes, seconds in LRC_TIME.findall(lrc.read_text())]
     _, shown_pairs = matched(true, [_plain(word["word"]) for word in shown])
     starts = [word.start_seconds for word in song.words]
     return Judged(
@@ -90,26 +116,35 @@ def judge(server: Server, song: Song, folder: Path) -> Judged:
     )  # fmt: skip
 
 
+def assert_well_made(judged: Judged) -> None:
+    """Assert what the demo models have to reach on every song; bench/demo_models.py measures how far they go.
+
+    Parameters
+    ----------
+    judged : Judged
+        A song with drums and voice.
+    """
+    for name in STEMS:
+        assert judged.sdr_db[name] > LEAST_SDR_DB, (name, judged.sdr_db)
+        assert judged.sdr_db[name] - judged.mixture_sdr_db[name] > LEAST_GAIN_DB, (name, judged)
+    assert judged.wrong_words <= MOST_WRONG_WORDS * judged.true_words, judged
+    for errors in (judged.start_errors, judged.raw_start_errors):
+        assert np.median(np.abs(errors)) < LATEST_START_SECONDS, errors
+    assert (judged.line_errors <= LINE_SECONDS).mean() >= LEAST_LINES_IN_TIME, judged.line_errors
+    assert judged.heard_far_from_voice(FAR_SECONDS) == 0, judged.strays
+
+
 def _from_voice(song: Song, seconds: float) -> float:
     """How far a moment is from the nearest word that is sung."""
     gaps = (max(word.start_seconds - seconds, seconds - word.end_seconds, 0.0) for word in song.words)
     return min(gaps, default=float("inf"))
 
 
-def _karaoke(server: Server, file_id: str) -> tuple[list[dict[str, float | str]], list[float]]:
-    """The karaoke's words, and the times at which the LRC's lines start."""
-    sync = server.get(f"/download/karaoke/{file_id}/karaoke.json").json()
-    lrc = server.get(f"/download/karaoke/{file_id}/karaoke.lrc").text
-    lines = [60 * int(minutes) + float(seconds) for minutes, seconds in LRC_TIME.findall(lrc)]
-    return [word for line in sync["lines"] for word in line["words"]], lines
-
-
-def _download(server: Server, path: str, folder: Path) -> np.ndarray:
-    """A wav as samples (2, n)."""
-    answer = server.get(path)
-    assert answer.ok, answer.text
-    (folder / "stem.wav").write_bytes(answer.content)
-    return np.concatenate(list(audio.decode(folder / "stem.wav", sample_rate=SAMPLE_RATE, channels=2)), axis=1)
+def _samples(path: Path, song: Song) -> np.ndarray:
+    """An audio file as samples (2, n), as many as the song has."""
+    samples = np.concatenate(list(audio.decode(path, sample_rate=SAMPLE_RATE, channels=2)), axis=1)
+    length = song.mixture.shape[1]
+    return np.pad(samples[:, :length], ((0, 0), (0, max(0, length - samples.shape[1]))))
 
 
 def _plain(word: str) -> str:

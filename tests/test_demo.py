@@ -22,7 +22,10 @@ import pytest
 import requests
 from PIL import Image
 
+from tests.judging import assert_well_made, judge_files
 from tests.serving import ROOT
+from training.demo_song import SECONDS, SEED
+from training.song import STEMS, make_song
 
 LIMIT_SECONDS = 600  # real models, though small ones, and perhaps a busy machine
 STAGES = ("Upload", "Separation", "Transcription", "Karaoke")
@@ -166,6 +169,12 @@ def test_everything_is_downloaded_and_decodes(shown: Run) -> None:
         elif path.is_file() and path.suffix != ".mp3":
             path.read_text(encoding="utf-8")
     assert list(shown.output.glob("key_and_tempo/*.png"))
+
+
+def test_stems_words_and_times_are_right(shown: Run) -> None:
+    files = [f"stems/{name}.mp3" for name in STEMS]
+    files += ["lyrics/transcription_demo.json", "karaoke/karaoke.json", "karaoke/karaoke.lrc"]
+    assert_well_made(judge_files(make_song(SEED, SECONDS), *(shown.output / file for file in files)))
 
 
 def test_a_stage_that_fails_is_told_and_the_others_go_on(started_in: Path, weights_dir: Path, tone: Path) -> None:

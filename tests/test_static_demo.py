@@ -9,7 +9,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser import chromium
 from tests.serving import Server
 
-STAGES = ("upload", "separation", "transcription", "karaoke")
 JOB_MILLISECONDS = 300_000  # real models, though small ones
 
 
@@ -33,7 +32,7 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     assert complaints == []
 
 
-def test_the_button_takes_the_demo_song_through_with_the_demo_models(page: Page, server: Server) -> None:
+def test_the_button_sends_the_demo_song_to_the_demo_models(page: Page, server: Server) -> None:
     button = page.get_by_role("button", name="Try the demo song")
     expect(button).to_have_accessible_description(re.compile("trained on synthesised songs alone"))
     button.press("Enter")
@@ -42,13 +41,14 @@ def test_the_button_takes_the_demo_song_through_with_the_demo_models(page: Page,
     for select in ("Separation model", "Transcription model"):
         expect(page.get_by_label(select)).to_have_value("demo")
     expect(page.locator("#separation-about")).to_contain_text("trained on synthesised songs alone")
-    for stage in STAGES:
-        expect(page.locator(f"#stage-{stage}")).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
+    separation = page.locator("#stage-separation")
+    expect(separation).to_have_attribute("data-status", "processing", timeout=JOB_MILLISECONDS)
     expect(page.locator("#song-title")).to_have_text("Studio demo")
-    expect(page.locator("#downloads a[download='vocals.mp3']")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()  # that it comes out well is shown by tests/test_demo.py
+    expect(separation).to_have_attribute("data-status", "cancelled", timeout=JOB_MILLISECONDS)
     file_id = page.url.partition("?song=")[2]
     used = {job["model"]: job["model_variant"] for job in server.get(f"/status/{file_id}").json()["jobs"]}
-    assert used == {"demucs": "demo", "whisper": "demo", "karaoke": "full"}
+    assert used["demucs"] == "demo"
     page.get_by_role("button", name="Process another song").click()
     expect(button).to_be_visible()
     expect(page.get_by_label("Separation model")).to_have_value("htdemucs")
