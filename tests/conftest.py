@@ -33,8 +33,9 @@ from tests import render, tiny_weights
 from tests.library import Library
 from tests.serving import ROOT, RedisServer, Server
 
-LONGEST = ("test_static_page", "test_recovery", "test_demo", "test_models_demucs", "test_docs_progress_guide",
-           "test_sockets_progress", "test_sockets_live", "test_jobs_worker", "test_training_song")  # fmt: skip
+LONGEST = ("test_static_page", "test_pipeline", "test_recovery", "test_demo", "test_models_demucs",
+           "test_docs_progress_guide", "test_sockets_progress", "test_sockets_live", "test_jobs_worker",
+           "test_training_song")  # fmt: skip
 FEW = 3  # processes
 
 
@@ -48,25 +49,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
-class OneService(LoadFileScheduling):
-    """Gives files to processes whole, and all files that use the shared service to the same process."""
+class FewServices(LoadFileScheduling):
+    """Gives files to processes whole, and those that share a service to the same process."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return "service" if uses_service(ROOT / file) else file
+        return service_of(ROOT / file) or file
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneService | None:
-    """Start the shared service once where few processes test; more have cores to spare, and less time for one chain."""
-    return OneService(config, log) if len(config.getvalue("tx")) <= FEW else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FewServices | None:
+    """Start shared services once where few processes test; more have cores to spare, and less time for one chain."""
+    return FewServices(config, log) if len(config.getvalue("tx")) <= FEW else None
 
 
 @cache
-def uses_service(path: Path) -> bool:
-    """Whether tests or fixtures of a file ask for the shared service."""
+def service_of(path: Path) -> str | None:
+    """The shared service that tests or fixtures of a file ask for: one for the tests of pages, one for all others."""
     functions = [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.FunctionDef)]
     asking = [node for node in functions if node.name.startswith("test_") or node.decorator_list]
-    return any(argument.arg in ("server", "finished") for node in asking for argument in node.args.args)
+    if not any(argument.arg in ("server", "finished") for node in asking for argument in node.args.args):
+        return None
+    return "pages" if path.stem.startswith("test_static_") else "service"
 
 
 @pytest.fixture(scope="session")
@@ -96,8 +99,10 @@ def server(
     """
     folder, nowhere = tmp_path_factory.mktemp("server"), "http://127.0.0.1:9"
     weights, caches = shutil.copytree(weights_dir, folder / "weights"), pytestconfig.cache.mkdir("caches")
-    only_one = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) <= FEW  # see OneService
-    compiled = Path(os.environ["NUMBA_CACHE_DIR"]).with_name("service") if only_one else os.environ["NUMBA_CACHE_DIR"]
+    compiled = Path(os.environ["NUMBA_CACHE_DIR"])
+    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) <= FEW:  # then the same files ask for it in every run
+        file, _, _ = os.environ["PYTEST_CURRENT_TEST"].partition("::")
+        compiled = compiled.with_name(service_of(ROOT / file) or "service")
     running = Server(
         folder, weights, XDG_CACHE_HOME=caches, HTTPS_PROXY=nowhere, NUMBA_CACHE_DIR=compiled
     ).start()

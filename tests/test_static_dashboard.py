@@ -86,7 +86,7 @@ def test_it_shows_what_the_server_counts_and_follows(
     analyses = next((s["completed"] for s in counted["stages"] if s["model"] == "pitch_analysis"), 0)
     song = server.upload(tone)["file_id"]
     assert server.post(f"/process/pitch_analysis/{song}").ok
-    row = page.locator("#numbers tr", has_text="Analysis")
+    row = page.locator("#numbers tr", has_text="pitch_analysis")
     expect(row.locator("td").first).to_have_text(str(analyses + 1), timeout=JOB_MILLISECONDS)
     server.delete(f"/songs/{song}")
 
