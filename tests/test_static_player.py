@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from models import audio
 from tests import render
-from tests.browser import chromium
+from tests.browser import chromium, watch
 from tests.serving import Server, wait_until
 
 LYRICS = "<script>alert(1)</script> silver river\ncarry me home & <b>over</b> the mountain"
@@ -208,8 +208,7 @@ def open_player(browser: Browser, server: Server, file_id: str) -> Iterator[Open
         contexts.append(context)
         page, requested = context.new_page(), []
         page.add_init_script(TAP)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+        watch(page, complaints)
         page.on("request", lambda request: requested.append(request.url))
         page.goto(f"{server.url}/?song={song}")
         expect(page.locator("#player")).to_be_visible()
@@ -253,6 +252,22 @@ def test_stems_load_when_wanted_and_play_together_to_the_sample(open_player: Ope
     player.play_button.click()
     expect(player.play_button).to_have_accessible_name("Pause", timeout=LOADED_MILLISECONDS)
     wait_until(lambda: player.position > 0.3, 10)
+
+
+def test_it_plays_on_while_the_page_hears_what_happened_before(open_player: OpenPlayer) -> None:
+    player = open_player()
+    page, held = player.page, []
+    page.goto("about:blank")
+    page.route("**/socket.io/**", lambda route: held.append(route))
+    page.goto(f"{player.server.url}/?song={player.file_id}")
+    player.play_button.click()
+    expect(player.play_button).to_have_accessible_name("Pause", timeout=LOADED_MILLISECONDS)
+    while held:
+        held.pop().continue_()
+    page.unroute("**/socket.io/**")
+    expect(page.locator("#connection")).to_have_text("Connected")
+    expect(page.locator("#stage-karaoke")).to_contain_text("Complete")
+    expect(player.play_button).to_have_accessible_name("Pause")
 
 
 def test_mute_solo_and_volume_are_heard(open_player: OpenPlayer) -> None:

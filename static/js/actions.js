@@ -22,14 +22,14 @@ function remembered(fileId) {
 export function createActions(store, follow) {
   let wanted = null; // the song that resume() is to show
 
-  const upload = createUpload(store, (song) => adopt(song, "processing"));
+  const upload = createUpload(store, adopt);
   const fail = (error) => store.update((state) => ({ ...state, cancelling: false, problem: error }));
 
   /** The song this page shows, in its address too, so that a reload comes back to it. */
-  function adopt(song, phase) {
+  function adopt(song, past = false) {
     history.replaceState(null, "", `?song=${song.file_id}`);
     sessionStorage.setItem(REMEMBERED, JSON.stringify(song));
-    store.update((state) => ({ ...state, song, phase, jobId: song.job_id ?? null, problem: null }));
+    store.update((state) => ({ ...state, song, past, phase: "processing", jobId: song.job_id ?? null, problem: null }));
     follow();
     loadPaces();
   }
@@ -103,8 +103,9 @@ export function createActions(store, follow) {
       const status = await getStatus(fileId);
       if (wanted !== fileId) return; // something else was chosen while it came
       store.update((state) => withRunningTasks(state, status.jobs));
-      adopt({ ...status, ...remembered(fileId) }, "processing");
-      if (!["queued", "processing"].includes(status.status)) finish();
+      const past = !["queued", "processing"].includes(status.status);
+      adopt({ ...status, ...remembered(fileId) }, past);
+      if (past) finish();
     } catch (error) {
       if (wanted !== fileId) return;
       if (error.status === 404) reset();

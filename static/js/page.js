@@ -80,7 +80,7 @@ const live = connect({
     const { file_id, status } = answer;
     const ours = file_id === store.state.song?.file_id;
     const running = ["queued", "processing"].includes(status);
-    store.update((state) => withSongStatus(ours && running ? { ...state, awaited: true } : state, answer));
+    store.update((state) => withSongStatus(ours ? { ...state, past: false, awaited: state.awaited || running } : state, answer));
     if (ours && !running) actions.finish(); // not every song ends with "complete"
   },
   wanted() {

@@ -22,6 +22,7 @@ export const INITIAL = Object.freeze({
   cancelling: false,
   awaited: false, // its song was under way while this page showed it: its end is news
   jobId: null,
+  past: false, // its events that come now are older than what the page shows
   seq: 0,
   stages: Object.freeze(Object.fromEntries(STAGE_NAMES.map((name) => [name, WAITING]))),
   paces: Object.freeze({}), // of earlier songs: left.js
@@ -96,7 +97,7 @@ function withStageEvent(state, event) {
     ...state,
     stages,
     jobId: running ? event.job_id : state.jobId,
-    phase: running ? "processing" : state.phase,
+    phase: running && !state.past ? "processing" : state.phase,
     outcome: running ? null : state.outcome,
   };
 }
