@@ -146,7 +146,7 @@ class JobService:
             accepted = left_as not in (COMPLETED, FAILED)
             job = self.get(job.id)
         self.tail.wake()
-        return self.get(job.id)
+        return job
 
     def retry(self, job_id: str) -> Job:
         """Queue a failed or cancelled job anew; its pipeline goes on after it.

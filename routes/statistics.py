@@ -9,6 +9,7 @@ from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
+from jobs.queue import NAMES
 from jobs.statistics import Counts, StageStatistics, statistics
 from routes.context import studio
 from routes.errors import COMMON, ErrorAnswer
@@ -16,7 +17,6 @@ from routes.errors import COMMON, ErrorAnswer
 TAG = Tag(name="jobs", description="Jobs")
 bp = APIBlueprint("statistics", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
-QUEUES = ("gpu", "cpu")
 MAX_HOURS = 24 * 366
 DECIMALS = 4
 
@@ -93,7 +93,7 @@ def job_statistics(query: StatisticsQuery) -> Response:
         total=CountsAnswer(**_counts(found.total)), queue_depth=found.total.queued, workers=len(workers),
         queues=[
             _queue(name, found.active.get(name, Counts()), [worker.info for worker in workers if worker.queue == name])
-            for name in QUEUES
+            for name in NAMES
         ],
     )  # fmt: skip
     return jsonify(answer.model_dump())

@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from re import Pattern
 
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, Route, sync_playwright
 
+STRICT_POLICY = "default-src 'self'; connect-src 'self' ws: wss:"
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run")
 
 # Once nothing moves for three frames: each level of a page changes its colours after the one it inherits them from.
@@ -24,6 +26,22 @@ def launch(playwright: Playwright, *flags: str) -> Browser:
     """A Chromium without a window, with flags beside the usual ones."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     return playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
+
+
+def watch(page: Page, complaints: list[str]) -> None:
+    """Note every script of a page that fails, and every rule of its policy that is broken."""
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+
+
+def under_strict_policy(page: Page, address: str | Pattern[str]) -> None:
+    """Let pages of an address come with a policy that is stricter than the service's."""
+
+    def with_policy(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, headers=answer.headers | {"content-security-policy": STRICT_POLICY})
+
+    page.route(address, with_policy)
 
 
 def settle(page: Page) -> None:

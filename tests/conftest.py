@@ -67,7 +67,7 @@ def service_of(path: Path) -> str | None:
     """The shared service that tests or fixtures of a file ask for: one for the tests of pages, one for all others."""
     functions = [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.FunctionDef)]
     asking = [node for node in functions if node.name.startswith("test_") or node.decorator_list]
-    if not any(argument.arg in ("server", "finished") for node in asking for argument in node.args.args):
+    if not any(argument.arg in ("server", "finished", "studio") for node in asking for argument in node.args.args):
         return None
     return "pages" if path.stem.startswith("test_static_") else "service"
 
@@ -108,6 +108,28 @@ def server(
     ).start()
     yield running
     assert running.stop() == 0
+
+
+@pytest.fixture
+def studio(server: Server) -> Iterator[Server]:
+    """The shared server, from which the test's songs are removed at the end."""
+
+    def songs() -> set[str]:
+        return {song["file_id"] for song in server.get("/songs").json()["songs"]}
+
+    there_before = songs()
+    yield server
+    for file_id in songs() - there_before:
+        server.delete(f"/songs/{file_id}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    from tests.browser import chromium  # Playwright is not there for tests/audiocraft
+
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture

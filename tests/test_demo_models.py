@@ -4,9 +4,9 @@ The limits are looser than the goals that bench/demo_models.py measures; swapped
 a broken aligner are far beyond them. tests/test_demo.py asks the same of the demo song.
 """
 
-import pytest
+from pathlib import Path
 
-from tests.judging import Judged, assert_well_made, judge
+from tests.judging import assert_well_made, judge
 from tests.serving import Server
 from training.corpus import EVALUATION_SEEDS
 from training.song import make_song
@@ -14,11 +14,5 @@ from training.song import make_song
 SECONDS = 24.0
 
 
-@pytest.fixture(scope="module")
-def judged(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    """What the service made of a song that no training has used."""
-    return judge(server, make_song(EVALUATION_SEEDS[0], SECONDS), tmp_path_factory.mktemp("demo_models"))
-
-
-def test_a_song_of_an_unseen_seed_is_well_made(judged: Judged) -> None:
-    assert_well_made(judged)
+def test_a_song_of_an_unseen_seed_is_well_made(server: Server, tmp_path: Path) -> None:
+    assert_well_made(judge(server, make_song(EVALUATION_SEEDS[0], SECONDS), tmp_path))

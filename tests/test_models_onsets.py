@@ -138,3 +138,12 @@ def test_sounding_finds_where_notes_begin_and_end_between_rests(song):
     assert np.array(found) == pytest.approx(np.array([begins, finishes]).T, abs=0.04)
     assert sounding(voice.Loudness(np.full(500, voice.SILENCE_DB), 160000)) == []
     assert sounding(voice.Loudness(np.zeros(0), 0)) == []
+
+
+def test_what_leaks_into_a_voice_does_not_sound():
+    levels = np.full(500, -55.0, np.float32)
+    levels[100:200] = -38.0  # a pad, 25 dB under the voice
+    levels[220:310:40] = -25.0  # a snare, for a frame
+    levels[320:420] = -13.0
+    found = sounding(voice.Loudness(levels, 160000))
+    assert found == [(320 / voice.FRAMES_PER_SECOND, 420 / voice.FRAMES_PER_SECOND)]

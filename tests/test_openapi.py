@@ -1,7 +1,5 @@
 """The description: valid, complete, equal to the classes that check requests, and true of what is answered."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ import requests
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import models
 from routes.upload import UploadOptions
@@ -148,14 +146,9 @@ def test_answers_are_as_described(
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
+def page(browser: Browser) -> Page:
     """A page in Chromium."""
-    with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-        arguments = ["--no-sandbox", "--disable-background-networking", "--no-first-run"]
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield browser.new_page()
-        browser.close()
+    return browser.new_page()
 
 
 def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(

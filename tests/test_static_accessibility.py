@@ -1,15 +1,14 @@
 """The pages as axe-core judges them, in every state, light and dark: nothing serious, nothing critical."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests import render
-from tests.browser import chromium, settle
+from tests.browser import settle
 from tests.serving import Server
 
 AXE = Path(__file__).with_name("vendor").joinpath("axe.min.js").read_text(encoding="utf-8")
@@ -22,10 +21,9 @@ JUDGE = """async (rules) => {
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+def page(browser: Browser) -> Page:
     """A page in Chromium that keeps still."""
-    with chromium() as browser:
-        yield browser.new_page(reduced_motion="reduce", viewport={"width": 1280, "height": 900})
+    return browser.new_page(reduced_motion="reduce", viewport={"width": 1280, "height": 900})
 
 
 def open_page(page: Page, server: Server, path: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import chromium
+from tests.browser import watch
 from tests.serving import Server
 
 JOB_MILLISECONDS = 120_000
@@ -19,20 +19,12 @@ SECONDS = """audio => audio.readyState ? audio.duration
     : new Promise((go) => audio.onloadedmetadata = () => go(audio.duration))"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    with chromium() as running:
-        yield running
-
-
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """An empty page; at the end no script may have failed and no rule of the policy been broken."""
     complaints: list[str] = []
     opened = browser.new_page(reduced_motion="reduce")
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+    watch(opened, complaints)
     yield opened
     opened.close()
     assert complaints == []

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import chromium
+from tests.browser import under_strict_policy, watch
 from tests.serving import Server
 
-STRICT_POLICY = "default-src 'self'; connect-src 'self' ws: wss:"
 STATISTICS = re.compile("/jobs/statistics")
 EVERY_MILLISECONDS = 4000  # between two questions of a tab that is seen
 JOB_MILLISECONDS = 60_000
@@ -24,29 +23,17 @@ HIDE = """(hidden) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    with chromium() as running:
-        yield running
-
-
 @pytest.fixture
 def open_dashboard(browser: Browser) -> Iterator[OpenDashboard]:
     """Opens the dashboard under the strict policy; at the end no script may have failed and no rule been broken."""
     complaints: list[str] = []
     context = browser.new_context(reduced_motion="reduce", viewport={"width": 390, "height": 844})
 
-    def with_strict_policy(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, headers=answer.headers | {"content-security-policy": STRICT_POLICY})
-
     def open_it(server: Server, query: str = "") -> Page:
         page = context.new_page()
         page.clock.install()
-        page.route("**/dashboard.html*", with_strict_policy)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+        under_strict_policy(page, "**/dashboard.html*")
+        watch(page, complaints)
         page.goto(f"{server.url}/dashboard.html{query}")
         expect(page.locator("#connection")).to_have_text("Connected")
         return page

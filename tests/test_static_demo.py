@@ -6,17 +6,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import chromium
+from tests.browser import watch
 from tests.serving import Server
 
 JOB_MILLISECONDS = 300_000  # real models, though small ones
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture
@@ -24,7 +17,7 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     """The page, connected; at the end no script may have failed."""
     complaints: list[str] = []
     opened = browser.new_page(reduced_motion="reduce")
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    watch(opened, complaints)
     opened.goto(server.url)
     expect(opened.locator("#connection")).to_have_text("Connected")
     yield opened

@@ -14,7 +14,7 @@ from playwright._impl._driver import compute_driver_executable
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests import render, tiny_weights
-from tests.browser import launch
+from tests.browser import launch, watch
 from tests.serving import ROOT, Server
 
 PATIENCE_MS = 180_000  # the live worker loads torch first
@@ -52,8 +52,7 @@ def open_page(tmp_path: Path, server: Server) -> Iterator[OpenPage]:
             if allowed:
                 context.grant_permissions(["microphone"])
             page = context.new_page()
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+            watch(page, complaints)
             page.goto(server.url)
             return page
 

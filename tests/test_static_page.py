@@ -12,14 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 from playwright.sync_api import Browser, Locator, Page, Response, Route, expect
 
-from tests.browser import chromium
+from tests.browser import under_strict_policy, watch
 from tests.serving import Server
 
 STAGES = ("upload", "separation", "transcription", "karaoke")
-STRICT_POLICY = "default-src 'self'; connect-src 'self' ws: wss:"
 RATE = 44100
 JOB_MILLISECONDS = 120_000
 OpenPage = Callable[..., Page]
@@ -32,37 +30,16 @@ DROP = """([name, bytes]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def studio(server: Server) -> Iterator[Server]:
-    """The shared server, from which the test's songs are removed at the end."""
-    there_before = _songs(server)
-    yield server
-    for file_id in _songs(server) - there_before:
-        requests.delete(f"{server.url}/songs/{file_id}", timeout=60)
-
-
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
     """Opens the page under the strict policy; at the end no script may have failed and no rule been broken."""
     complaints: list[str] = []
     context = browser.new_context(reduced_motion="reduce")
 
-    def with_strict_policy(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, headers=answer.headers | {"content-security-policy": STRICT_POLICY})
-
     def open_it(server: Server, path: str = "/") -> Page:
         page = context.new_page()
-        page.route(re.compile(rf"{server.url}/(\?.*)?$"), with_strict_policy)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+        under_strict_policy(page, re.compile(rf"{server.url}/(\?.*)?$"))
+        watch(page, complaints)
         page.goto(server.url + path)
         expect(page.locator("#connection")).to_have_text("Connected")
         return page
@@ -236,11 +213,6 @@ def test_a_failed_stage_shows_its_reason_and_can_be_tried_again(
     page.get_by_role("button", name="Try again: transcription").click()
     expect(_card(page, "karaoke")).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
     expect(page.locator("#results-heading")).to_have_text("Your song is ready")
-
-
-def _songs(server: Server) -> set[str]:
-    """Ids of all songs there are."""
-    return {song["file_id"] for song in server.get("/songs").json()["songs"]}
 
 
 def _start(page: Page, transcription: str = "tiny") -> None:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import chromium
+from tests.browser import watch
 from tests.serving import Server
 
 RATE = 8000
@@ -56,28 +55,18 @@ SECONDS_LEFT = """async ([rates, etaSeconds]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    with chromium() as running:
-        yield running
-
-
 @pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
-    """The page, connected; at the end no script may have failed, and its songs are removed."""
+def page(browser: Browser, studio: Server) -> Iterator[Page]:
+    """The page, connected; at the end no script may have failed."""
     complaints: list[str] = []
-    there_before = _songs(server)
     context = browser.new_context(reduced_motion="reduce", permissions=["notifications"])
     context.add_init_script(TOLD)
     opened = context.new_page()
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.goto(server.url)
+    watch(opened, complaints)
+    opened.goto(studio.url)
     expect(opened.locator("#connection")).to_have_text("Connected")
     yield opened
     context.close()
-    for file_id in _songs(server) - there_before:
-        requests.delete(f"{server.url}/songs/{file_id}", timeout=60)
     assert complaints == []
 
 
@@ -135,11 +124,6 @@ def test_the_time_left_in_all_is_told_when_all_of_it_was_measured(page: Page) ->
 
     assert left(0.5, 0.1, 30) == 90
     assert [left(0.5, 0.1, None), left(None, 0.1, 30), left(0.5, None, 30)] == [None] * 3
-
-
-def _songs(server: Server) -> set[str]:
-    """Ids of all songs there are."""
-    return {song["file_id"] for song in server.get("/songs").json()["songs"]}
 
 
 def _row(page: Page, name: str) -> Locator:

@@ -57,6 +57,18 @@ def test_stems_sum_to_the_mixture(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_instruments_leave_each_other_room(seed: int) -> None:
+    made = song(seed)
+    left, right = made.stems["bass"]
+    assert np.array_equal(left, right), "in the centre"
+    left, right = made.stems["other"]
+    assert np.square(left - right).sum() > 0.1 * np.square(left + right).sum(), "to the sides"
+    for name, hertz, least, most in (("bass", 500, 0.98, 1), ("other", 200, 0, 0.05)):
+        power = np.abs(np.fft.rfft(made.stems[name].mean(axis=0))) ** 2
+        assert least <= power[: round(hertz * SECONDS)].sum() / power.sum() <= most, name
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_voice_is_where_the_words_are(seed: int) -> None:
     made = song(seed)
     vocals = made.stems["vocals"]
