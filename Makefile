@@ -17,7 +17,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 AUDIOCRAFT := .venv-audiocraft
 AUDIT := .venv-audit
 PIP_AUDIT := pip-audit==2.10.1
-TEST_PACKAGES := chromium curl espeak-ng fluidsynth fluid-soundfont-gm redis-server
+TEST_PACKAGES := chromium-headless-shell curl espeak-ng fluidsynth fluid-soundfont-gm redis-server
 
 .PHONY: install run demo test test-audiocraft train-demo check bench audit
 
@@ -30,6 +30,8 @@ run: $(INSTALLED)
 demo: $(INSTALLED)
 	@exec $(BIN)/python demo.py $${VARIANT:+--variant "$$VARIANT"} $${WORDS:+--words "$$WORDS"} $${SONG:+"$$SONG"}
 
+# Some systems set it; then each of some hundred processes would compile our modules anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED_DEV)
 	@sh tests/install_packages.sh $(TEST_PACKAGES)
 	$(BIN)/python -m pytest $(ARGS)

@@ -147,11 +147,20 @@ def load(variant: str, device: str, weights: Path | None) -> Whisper:
 
     if weights is None or not weights.is_file():
         raise ModelUnavailable(f"There is no Whisper checkpoint {weights or variant}.")
+    keep_compiled()
     device = "cpu" if device == "mps" else device
     with loading(f"{weights} is not a Whisper checkpoint, or it is damaged; remove it to have it fetched again"):
         network = whisper.load_model(str(weights), device=device)
     _set_alignment_heads(network, variant)
     return Whisper(variant, device, network)
+
+
+def keep_compiled() -> None:
+    """Let Numba keep the functions that time words from one process to the next; they take two seconds to compile."""
+    from whisper import timing
+
+    for compiled in (timing.dtw_cpu, timing.backtrace):
+        compiled.enable_caching()
 
 
 def run(model: Whisper, request: Request, audio_path: Path, out_dir: Path, report: Report) -> Result:

@@ -13,10 +13,10 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # Numba, which times Whisper's words, resets torch's threads to its own
 
-# What Numba compiles is kept for the next run, apart for each process that may compile at the same time.
-os.environ["NUMBA_CACHE_DIR"] = str(
-    Path(__file__).parent.parent / ".pytest_cache" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
-)
+from tests import compiled
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = str(compiled.folder_of(os.environ["PYTEST_XDIST_WORKER"]))
 
 import numpy as np
 import pytest
@@ -99,12 +99,9 @@ def server(
     """
     folder, nowhere = tmp_path_factory.mktemp("server"), "http://127.0.0.1:9"
     weights, caches = shutil.copytree(weights_dir, folder / "weights"), pytestconfig.cache.mkdir("caches")
-    compiled = Path(os.environ["NUMBA_CACHE_DIR"])
-    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) <= FEW:  # then the same files ask for it in every run
-        file, _, _ = os.environ["PYTEST_CURRENT_TEST"].partition("::")
-        compiled = compiled.with_name(service_of(ROOT / file) or "service")
+    place = f"server-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
     running = Server(
-        folder, weights, XDG_CACHE_HOME=caches, HTTPS_PROXY=nowhere, NUMBA_CACHE_DIR=compiled
+        folder, weights, XDG_CACHE_HOME=caches, HTTPS_PROXY=nowhere, NUMBA_CACHE_DIR=compiled.folder_of(place)
     ).start()
     yield running
     assert running.stop() == 0

@@ -16,6 +16,8 @@ import redis
 import requests
 import socketio
 
+from tests import compiled
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 
@@ -220,8 +222,8 @@ def free_port() -> int:
 
 def _numba_folder() -> dict[str, Path]:
     """A place for what Numba compiles that is the same in every run of a test file, whichever process runs it."""
-    folder, test = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("PYTEST_CURRENT_TEST")
-    return {"NUMBA_CACHE_DIR": Path(folder).with_name(Path(test.partition("::")[0]).stem)} if folder and test else {}
+    test = os.environ.get("PYTEST_CURRENT_TEST")
+    return {"NUMBA_CACHE_DIR": compiled.folder_of(Path(test.partition("::")[0]).stem)} if test else {}
 
 
 def _answers(url: str) -> bool:

@@ -13,16 +13,10 @@ import librosa
 import numpy as np
 import pytest
 import torch
+import transformers
 import whisper
 from demucs.api import Separator
 from mutagen.id3 import ID3
-from transformers import (
-    AutoProcessor,
-    AutoTokenizer,
-    Gemma2ForCausalLM,
-    Gemma3nForConditionalGeneration,
-    MusicgenForConditionalGeneration,
-)
 
 from models import audio, gemma_3n, prompts
 from models.chroma import HOP, SAMPLE_RATE
@@ -128,8 +122,8 @@ def error_db(wanted: np.ndarray, given: np.ndarray) -> float:
 
 def generated(folder: Path, clip_seconds: float = 0.0, song: Song | None = None) -> np.ndarray:
     """A second of MusicGen's own music, after the song's last seconds where there are any, (channels, samples)."""
-    model = MusicgenForConditionalGeneration.from_pretrained(folder)
-    inputs = AutoTokenizer.from_pretrained(folder)([MUSIC["prompt"]], return_tensors="pt")
+    model = transformers.MusicgenForConditionalGeneration.from_pretrained(folder)
+    inputs = transformers.AutoTokenizer.from_pretrained(folder)([MUSIC["prompt"]], return_tensors="pt")
     rate = model.config.audio_encoder.sampling_rate
     if song:
         inputs["input_values"] = torch.from_numpy(song.mono(rate)[None, None, -round(clip_seconds * rate) :])
@@ -186,9 +180,10 @@ def test_gemma_that_reads(song: Song, weights_dir: Path) -> None:
     variant, sampling = "gemma-2-2b-it", {"do_sample": True, "temperature": 0.1, "top_p": 0.95}
     result = song.process("gemma_3n", variant, seed=SEED, max_new_tokens=TOKENS, **sampling)
     folder = weights_dir / "gemma_3n" / variant
-    model = Gemma2ForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model = transformers.Gemma2ForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     prompt = song.json(result["output_files"]["json"])["prompt"]
-    assert result["audio_analysis"] == answered(model, AutoTokenizer.from_pretrained(folder), prompt, **sampling) != ""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    assert result["audio_analysis"] == answered(model, tokenizer, prompt, **sampling) != ""
 
 
 def test_gemma_that_hears(song: Song, weights_dir: Path) -> None:
@@ -196,8 +191,8 @@ def test_gemma_that_hears(song: Song, weights_dir: Path) -> None:
     result = song.process("gemma_3n", variant, task="transcribe", do_sample=False, max_new_tokens=TOKENS)
     gemma_3n.leave_out_vision()
     folder = weights_dir / "gemma_3n" / variant
-    model = Gemma3nForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16)
-    processor = AutoProcessor.from_pretrained(folder)
+    model = transformers.Gemma3nForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16)
+    processor = transformers.AutoProcessor.from_pretrained(folder)
     forwards, backwards = (
         answered(model, processor, [{"type": "audio", "audio": sound}, {"type": "text", "text": prompts.TRANSCRIBE}],
                  do_sample=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pydantic
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+import transformers
 
 from errors import Cancelled, Conflict, ModelUnavailable
 from models import audio, features, gemma_3n, prompts
@@ -57,8 +57,8 @@ def test_the_answer_is_the_librarys_own(text_model, folders, song, tmp_path):
     request = Inputs(do_sample=False, max_new_tokens=12, song_title="Dusk", stems=["vocals"])
     result = gemma_3n.run(text_model, request, song, tmp_path, silent)
     kept = json.loads((tmp_path / result.output_files["json"]).read_text())
-    tokenizer = AutoTokenizer.from_pretrained(folders / TEXT)
-    model = AutoModelForCausalLM.from_pretrained(folders / TEXT, dtype=torch.bfloat16)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folders / TEXT)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folders / TEXT, dtype=torch.bfloat16)
     inputs = tokenizer.apply_chat_template(
         [{"role": "user", "content": kept["prompt"]}], add_generation_prompt=True, return_tensors="pt", return_dict=True
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pydantic
 import pytest
 import torch
-from transformers import AutoTokenizer, MusicgenForConditionalGeneration
+import transformers
 
 from errors import Cancelled, ModelUnavailable
 from models import audio, musicgen
@@ -45,8 +45,8 @@ def generate(model, out: Path, clip: Path | None = None, report=silent, **parame
 
 def test_it_sounds_as_transformers_does(small, folders, tmp_path):
     generate(small, tmp_path, seed=11, duration=2, cfg_coeff=4, temperature=0.9, top_k=50)
-    own = MusicgenForConditionalGeneration.from_pretrained(folders / "small", local_files_only=True)
-    inputs = AutoTokenizer.from_pretrained(folders / "small")(["happy rock"], return_tensors="pt")
+    own = transformers.MusicgenForConditionalGeneration.from_pretrained(folders / "small", local_files_only=True)
+    inputs = transformers.AutoTokenizer.from_pretrained(folders / "small")(["happy rock"], return_tensors="pt")
     torch.manual_seed(11)
     wanted = own.generate(**inputs, do_sample=True, guidance_scale=4.0, temperature=0.9, top_k=50, max_new_tokens=103)
     given, rate = audio.read(tmp_path / "generated_music.wav")

@@ -15,6 +15,7 @@ import pydantic
 import pytest
 import torch
 import whisper as library
+from whisper import timing
 from whisper.model import ModelDimensions
 from whisper.tokenizer import LANGUAGES as LIBRARY_LANGUAGES
 
@@ -401,3 +402,10 @@ def test_importing_the_module_is_cheap():
     code = "import sys, models.whisper; print([m for m in ('torch', 'numpy', 'whisper', 'av') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_compiled_for_word_times_is_kept(model):
+    timing.dtw(torch.zeros(4, 8))
+    kept = Path(timing.dtw_cpu.stats.cache_path)
+    assert [*kept.glob("*dtw_cpu*.nbc")]
+    assert [*kept.glob("*backtrace*.nbc")]

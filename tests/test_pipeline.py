@@ -62,7 +62,7 @@ class Processed:
 @pytest.fixture(scope="module")
 def song(tmp_path_factory: pytest.TempPathFactory) -> render.Song:
     """A band with a voice."""
-    return render.song(tmp_path_factory.mktemp("song") / "Dusk - Silver River.wav")
+    return render.song(tmp_path_factory.mktemp("song") / "Dusk - Silver River.wav", 12)
 
 
 @pytest.fixture(scope="module")

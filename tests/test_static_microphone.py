@@ -44,8 +44,8 @@ def open_page(tmp_path: Path, server: Server) -> Iterator[OpenPage]:
 
         def open_it(sound: np.ndarray, *, allowed: bool = True, **look: str) -> Page:
             heard = f"--use-file-for-fake-audio-capture={_wav(tmp_path / 'heard.wav', sound)}%noloop"
-            agreed = ["--use-fake-ui-for-media-stream"] if allowed else []
-            browsers.append(launch(playwright, "--use-fake-device-for-media-stream", heard, *agreed))
+            asked = "--use-fake-ui-for-media-stream" + ("" if allowed else "=deny")
+            browsers.append(launch(playwright, "--use-fake-device-for-media-stream", heard, asked))
             context = browsers[-1].new_context(
                 viewport={"width": 375, "height": 800}, reduced_motion="reduce", permissions=[], **look
             )

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from models import audio
 from tests import render
-from tests.browser import chromium, watch
+from tests.browser import chromium, settle, watch
 from tests.serving import Server, wait_until
 
 LYRICS = "<script>alert(1)</script> silver river\ncarry me home & <b>over</b> the mountain"
@@ -440,22 +440,24 @@ def test_a_stem_that_does_not_come_says_what_to_do(open_player: OpenPlayer) -> N
     expect(alert).to_contain_text("cannot decode “Bass”")
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_and_can_be_read(open_player: OpenPlayer, width: int, scheme: str) -> None:
-    player = open_player(viewport={"width": width, "height": 800}, color_scheme=scheme)
+def test_it_fits_and_can_be_read(open_player: OpenPlayer) -> None:
+    player = open_player()
     page = player.page
     page.get_by_role("button", name="Karaoke").click()
     player.loaded()
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    for control in page.locator("#player button:visible, #player input:visible").all():
-        box = control.bounding_box()
-        assert box is not None
-        assert 0 <= box["x"] < box["x"] + box["width"] <= width
-        assert control.evaluate("e => e.ariaLabel || e.textContent.trim()"), "no name for a screen reader"
-    row = player.stem("bass")
-    text = row.locator(".stem-name").evaluate("name => getComputedStyle(name).color")
-    assert _contrast(text, row.evaluate("row => getComputedStyle(row).backgroundColor")) > 4.5
+    for scheme, width in product(("light", "dark"), (1280, 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 800})
+        settle(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        for control in page.locator("#player button:visible, #player input:visible").all():
+            box = control.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] < box["x"] + box["width"] <= width
+            assert control.evaluate("e => e.ariaLabel || e.textContent.trim()"), "no name for a screen reader"
+        row = player.stem("bass")
+        text = row.locator(".stem-name").evaluate("name => getComputedStyle(name).color")
+        assert _contrast(text, row.evaluate("row => getComputedStyle(row).backgroundColor")) > 4.5
     page.set_viewport_size({"width": 340, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") == 340
 
