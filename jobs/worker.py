@@ -37,6 +37,7 @@ from storage.songs import Songs
 
 POLL_SECONDS = 0.02  # between looks into an empty SQLite queue
 WATCH_SECONDS = 0.5  # between looks at whether the running job overstays its cancellation or its time
+NICENESS = 10  # of 19: nine times less of a processor that others want
 KILLED_ITSELF = 75  # exit status of a worker that ends because its job would not stop
 
 log = logging.getLogger(__name__)
@@ -284,6 +285,12 @@ def new_worker_id() -> str:
     return f"{socket.gethostname()[:24]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
+def _step_back() -> None:
+    """Let who serves people at once, the web process and live transcription, go first when processors are short."""
+    process = psutil.Process()
+    process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else max(process.nice(), NICENESS))
+
+
 def main() -> int:
     """Run a worker until it is told to stop.
 
@@ -303,6 +310,7 @@ def main() -> int:
     except InvalidInput as error:
         sys.exit(error.message)
     configure_logging(config.log_format, config.log_level)
+    _step_back()
     worker_id = options.id or new_worker_id()
     try:
         config.make_folders()

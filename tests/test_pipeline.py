@@ -11,10 +11,12 @@ from typing import Any
 
 import mutagen.id3
 import numpy as np
+import psutil
 import pytest
 import requests
 
 import models
+from jobs.worker import NICENESS
 from models import audio
 from models.stem_files import LIMIT
 from tests import render
@@ -266,6 +268,14 @@ def test_what_is_asked_twice_is_done_once(server: Server, clip: str) -> None:
     forced = server.post(f"/process/demucs/{clip}", **body, force=True).json()
     assert forced["skipped"] is False
     assert forced["job_id"] != job_id
+
+
+def test_workers_step_back_behind_those_who_are_waited_for(server: Server) -> None:
+    assert server.process is not None
+    own = psutil.Process(server.process.pid).nice()
+    workers = [psutil.Process(pid).nice() for queue in ("gpu", "cpu") for pid in server.worker_pids(queue)]
+    assert len(workers) == 2
+    assert set(workers) == {max(own, NICENESS)} != {own}
 
 
 def test_who_asks_for_a_stage_of_a_running_pipeline_gets_that_stage(server: Server, song: render.Song) -> None:
