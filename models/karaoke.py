@@ -47,7 +47,7 @@ class Request(BaseModel):
     )
     snap_to_onsets: bool = Field(True, description="Correct word times by the onsets and rests of the voice.")
     max_line_characters: int = Field(
-        42, ge=10, le=200,
+        48, ge=10, le=200,
         description="Longest lyric line; wide characters count twice. Given lyrics keep their own lines.",
     )
 

@@ -14,6 +14,7 @@ from itertools import groupby
 from models.words import Word
 
 PAUSE_SECONDS = 0.6  # a breath: as good a place to break as the end of a segment with its full stop
+SEGMENT_WISH = 2.0  # a transcriber ends segments where lines end
 BREAK_COST = 1.5  # of a line break where nothing asks for one, in units of a line that is empty
 TOO_LONG_COST = 100.0  # of each column over the limit
 STOPS, COMMAS = ".!?…。！？", ",;:—、，；："
@@ -99,7 +100,7 @@ def _line_cost(width: int, max_characters: int) -> float:
 def _break_cost(before: Word, after: Word) -> float:
     """What a break between two words costs; negative where it is wanted."""
     wish = 2 * (after.start - before.end) / PAUSE_SECONDS
-    wish += before.segment != after.segment
+    wish += SEGMENT_WISH * (before.segment != after.segment)
     last = before.text.rstrip("\"'”’»)]")[-1:]
     wish += 1.0 if last in STOPS else 0.5 if last in COMMAS else 0.0
     return BREAK_COST - wish

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -156,15 +157,16 @@ def voiced(words: Iterable[Word], passages: Sequence[Passage]) -> list[Word]:
     return [word for word in words if (n := bisect_left(ends, word.start)) < len(ends) and passages[n][0] <= word.end]
 
 
-def fit(words: Iterable[Word], passages: Sequence[Passage]) -> list[Word]:
+def fit(words: Sequence[Word], passages: Sequence[Passage]) -> list[Word]:
     """Cut words to where there is voice.
 
-    A word that reaches over a rest belongs to the passage it overlaps most: transcribers often begin the first word
-    after a rest with the rest. A word that overlaps none stays as it is.
+    A word that reaches over a rest belongs to the passage that goes on into the word beside it, else to the one it
+    overlaps most: transcribers often begin the first word after a rest with the rest. One that overlaps none begins
+    with the next word, where that was moved away from it; else it stays as it is.
 
     Parameters
     ----------
-    words : iterable of Word
+    words : sequence of Word
         Tidy.
     passages : sequence of (float, float)
         As voiced().
@@ -174,15 +176,30 @@ def fit(words: Iterable[Word], passages: Sequence[Passage]) -> list[Word]:
     list of Word
         Tidy.
     """
-    ends = [end for _, end in passages]
-    fitted = []
-    for word in words:
-        best, first, last = 0.0, word.start, word.end
-        for passage in passages[bisect_left(ends, word.start) :]:
-            if passage[0] > word.end:
-                break
-            start, end = max(word.start, passage[0]), min(word.end, passage[1])
-            if end - start > best:
-                best, first, last = end - start, start, end
-        fitted.append(replace(word, start=first, end=last))
-    return tidy(fitted)
+    fitted: list[Word] = []
+    for before, word, after in reversed([*zip([None, *words], words, [*words[1:], None], strict=False)]):
+        cut = _cut(before, word, after, passages)
+        if cut is None and after and _touch(word, after) and fitted[-1].start > after.start:
+            cut = (fitted[-1].start, fitted[-1].start)
+        start, end = cut or (word.start, word.end)
+        fitted.append(replace(word, start=start, end=end))
+    return tidy(reversed(fitted))
+
+
+def _cut(before: Word | None, word: Word, after: Word | None, passages: Sequence[Passage]) -> Passage | None:
+    """The part of a word that lies in the passage it belongs to."""
+    best, cut = (0, 0.0), None
+    for passage in passages[bisect_left(passages, word.start, key=itemgetter(1)) :]:
+        start, end = max(word.start, passage[0]), min(word.end, passage[1])
+        if passage[0] >= word.end:
+            break
+        goes_on = bool(before and _touch(before, word) and passage[0] <= word.start)
+        goes_on += bool(after and _touch(word, after) and passage[1] >= word.end)
+        if end > start and (goes_on, end - start) > best:
+            best, cut = (goes_on, end - start), (start, end)
+    return cut
+
+
+def _touch(word: Word, after: Word) -> bool:
+    """Whether two words are sung without a pause between, in one segment."""
+    return word.segment == after.segment and after.start - word.end < MIN_WORD_SECONDS

@@ -149,7 +149,7 @@ def test_every_word_is_there_at_the_time_it_is_sung(package, song, transcription
 def test_lines_break_at_the_rest_and_start_with_their_first_word(package, song):
     lines = read_sync(package[1])["lines"]
     assert all(line["start"] == line["words"][0]["start"] and line["end"] == line["words"][-1]["end"] for line in lines)
-    assert all(len(line["text"]) <= 42 for line in lines)
+    assert all(len(line["text"]) <= 48 for line in lines)
     assert all(0.6 <= line["confidence"] <= 1.0 for line in lines)
     starts = np.array([line["start"] for line in lines])
     for passage, _ in song.passages:

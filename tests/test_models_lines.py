@@ -44,6 +44,12 @@ def test_punctuation_and_segment_ends_choose_where_to_break():
     assert texts(split(words, 24)) == ["aaaa bbbb cccc", "dddd eeee ffff gggg"]
 
 
+def test_a_segment_that_is_too_long_for_a_line_gives_none_of_its_words_to_the_next():
+    words = sung("she will turn above the forest hold me tight")
+    words += sung("we begin behind the heaven tonight", start=words[-1].end, segment=1)
+    assert texts(split(words, 42))[-1] == "we begin behind the heaven tonight"
+
+
 def test_a_full_stop_counts_more_than_a_comma():
     assert texts(split(sung("aaaa bbb. cccc ddd, eeee ffff"), 24)) == ["aaaa bbb.", "cccc ddd, eeee ffff"]
     assert texts(split(sung("aaaa bbb, cccc ddd. eeee ffff"), 24)) == ["aaaa bbb, cccc ddd.", "eeee ffff"]

@@ -80,3 +80,18 @@ def test_words_are_cut_to_the_voice():
 def test_a_word_over_two_passages_goes_where_most_of_it_is():
     assert fit([Word(" a", 1.8, 5.6)], VOICE) == [Word(" a", 5.0, 5.6)]
     assert fit([Word(" a", 1.2, 5.6)], VOICE) == [Word(" a", 1.2, 2.0)]
+
+
+def test_a_word_over_two_passages_goes_where_the_word_beside_it_is_sung():
+    assert fit([Word(" the", 1.2, 5.2), Word(" red", 5.2, 6.0)], VOICE)[0] == Word(" the", 5.0, 5.2)
+    assert fit([Word(" the", 1.2, 1.8), Word(" night", 1.8, 6.0)], VOICE)[1] == Word(" night", 1.8, 2.0)
+    apart = [Word(" the", 1.2, 5.2), Word(" red", 5.2, 6.0, segment=1)]
+    assert fit(apart, VOICE)[0] == Word(" the", 1.2, 2.0), "another line"
+
+
+def test_a_word_before_a_rest_begins_with_the_next_one_that_was_moved_over_it():
+    first, second = fit([Word(" hey", 2.5, 3.0), Word(" baby", 3.0, 6.0)], VOICE)
+    assert (first.start, second.end) == (5.0, 6.0)
+    assert first.end == second.start == pytest.approx(5.0 + MIN_WORD_SECONDS)
+    alone = [Word(" hey", 2.5, 3.0), Word(" baby", 3.5, 6.0)]
+    assert fit(alone, VOICE)[0] == alone[0]
