@@ -193,8 +193,9 @@ def _cut(before: Word | None, word: Word, after: Word | None, passages: Sequence
         start, end = max(word.start, passage[0]), min(word.end, passage[1])
         if passage[0] >= word.end:
             break
-        goes_on = bool(before and _touch(before, word) and passage[0] <= word.start)
-        goes_on += bool(after and _touch(word, after) and passage[1] >= word.end)
+        from_before = before is not None and _touch(before, word) and passage[0] <= word.start
+        into_after = after is not None and _touch(word, after) and passage[1] >= word.end
+        goes_on = from_before + into_after
         if end > start and (goes_on, end - start) > best:
             best, cut = (goes_on, end - start), (start, end)
     return cut
