@@ -1,5 +1,6 @@
 """Metrics: true numbers in Prometheus's own format, from all processes, asked with few queries."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,11 +11,13 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
 
+import config
 from jobs import counters
 from jobs.store import JobStore
 from storage.database import Database
 from tests.library import NOBODYS, Library
 from tests.rows import WORKER, a_job
+from tests.serving import ROOT
 
 SEPARATION = {"stage": "separation", "model": "demucs"}
 
@@ -43,6 +46,20 @@ def test_every_family_says_what_it_is(client: FlaskClient, library: Library) -> 
         assert family.documentation, family.name
         assert family.type != "unknown", family.name
         assert family.name.startswith(("studio_", "process_")), family.name
+
+
+def test_what_operators_are_told_to_set_and_watch_is_there(client: FlaskClient, library: Library) -> None:
+    library.complete(library.add_job().id, {})
+    client.get("/health")
+    guide = (ROOT / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")
+    served = {sample.name for family in Scrape(client).families for sample in family.samples}
+    served |= {"studio_worker_restarts_total"}  # nothing was restarted
+    named = set(re.findall(r"\bstudio_\w+", guide))
+    assert len(named) > 4
+    assert named <= served
+    settings = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", guide))
+    assert len(settings) > 10
+    assert settings <= set(re.findall(r"`([A-Z_]+)`", config.table()))
 
 
 def test_jobs_now_and_so_far(client: FlaskClient, library: Library) -> None:
