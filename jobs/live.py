@@ -3,6 +3,7 @@
 The workers are processes of their own, started at the first session, so that no long separation delays a word.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 import models
 from config import Config
-from errors import Conflict, QueueFull
+from errors import Conflict, InvalidInput, QueueFull
 from jobs.live_process import LiveProcess
 from models.whisper import LANGUAGES
 
@@ -23,6 +24,8 @@ WATCH_SECONDS = 0.25  # between looks for sessions that fell silent
 HANG_SECONDS = 120.0  # a worker that says nothing for so long while it has sessions is ended
 
 Deliver = Callable[[str, str, dict[str, Any]], None]
+
+log = logging.getLogger(__name__)
 
 
 class Options(BaseModel):
@@ -135,19 +138,26 @@ class LiveService:
 
         Raises
         ------
+        InvalidInput
+            When it is longer than BUFFER_SECONDS.
         Conflict
             When it has finished.
         QueueFull
             When BUFFER_SECONDS of sound wait to be heard already: this is not taken. It is said once, until some is
             taken again.
         """
+        seconds = len(pcm) / 2 / rate
         with self._lock:
             state = self._state(session)
+            if seconds > BUFFER_SECONDS:
+                raise InvalidInput(
+                    f"A frame of {seconds:g} s of audio is too long, since {BUFFER_SECONDS:g} s may wait to be heard; "
+                    "send a second at a time."
+                )
             if state.worker is None:
                 self.begin(session, Options())
             assert state.worker is not None
             state.heard_from_at = time.monotonic()
-            seconds = len(pcm) / 2 / rate
             if state.sent_seconds + seconds - state.released_seconds > BUFFER_SECONDS:
                 said, state.dropping = state.dropping, True
                 if said:
@@ -175,7 +185,7 @@ class LiveService:
                 state.worker.send({"kind": "finish", "session": session})
                 return
             del self._sessions[session]
-        self._deliver(session, "finished", {"seconds": 0.0})
+        self._tell(session, "finished", {"seconds": 0.0})
 
     def leave(self, session: str) -> None:
         """Forget a session whose client is gone."""
@@ -234,7 +244,7 @@ class LiveService:
                 return
             if kind in ("finished", "broken"):
                 del self._sessions[session]
-        self._deliver(session, kind, message)
+        self._tell(session, kind, message)
 
     def _lose(self, worker: LiveProcess, reason: str) -> None:
         """Tell the sessions of a worker that has ended."""
@@ -244,7 +254,14 @@ class LiveService:
             for session in orphans:
                 del self._sessions[session]
         for session in orphans:
-            self._deliver(session, "broken", {"message": reason})
+            self._tell(session, "broken", {"message": reason})
+
+    def _tell(self, session: str, kind: str, payload: dict[str, Any]) -> None:
+        """Deliver; that one client cannot be told ends nobody else's session."""
+        try:
+            self._deliver(session, kind, payload)
+        except Exception:  # of whatever carries it
+            log.exception("live session %s: %s was not delivered", session, kind)
 
     def _watch(self) -> None:
         """End sessions that fell silent, and workers that hang."""
@@ -261,6 +278,6 @@ class LiveService:
             for session, state in states:
                 if not state.finishing and now - state.heard_from_at > seconds:
                     message = f"Nothing came for {seconds:g} s, so this session ends."
-                    self._deliver(session, "error", {"message": message})
+                    self._tell(session, "error", {"message": message})
                     with suppress(Conflict):  # it ended meanwhile
                         self.finish(session)

@@ -21,7 +21,7 @@ MIME_TYPE = re.compile(r"audio/(?:x-)?pcm\s*;\s*rate\s*=\s*(\d{1,6})(?:\s*;\s*ch
 LOWEST_RATE, HIGHEST_RATE = 4000, 192_000  # Hz
 LARGEST_FRAME_BYTES = 4 * 1024 * 1024
 BUSY_SECONDS = 10.0  # after which it is worth another try
-EVENT = re.compile(rf"[25](?:\d+-)?{NAMESPACE},")  # as Engine.IO carries it, without and with bytes
+EVENT = re.compile(rf"(?:2|5(\d{{1,9}})-){NAMESPACE},")  # as Engine.IO carries it; bytes follow in so many parts
 TOO_EARLY = f'2{NAMESPACE},["error",{{"message":"Not connected to {NAMESPACE}: connect to that namespace first."}}]'
 
 
@@ -90,14 +90,22 @@ def answer_early() -> None:
     """Answer who sends to this namespace without being connected to it: the library drops that without a word."""
     server = socketio.server
     take_in = server.eio.handlers["message"]
+    refused: dict[str, int] = {}  # parts of bytes to come with an event that was answered, by connection
 
     def on_message(connection: str, message: Any) -> None:
         """See what comes before the library does."""
-        event = isinstance(message, str) and EVENT.match(message)
-        if event and server.manager.sid_from_eio_sid(connection, NAMESPACE) is None:
-            server.eio.send(connection, TOO_EARLY)
-        else:
+        if isinstance(message, bytes) and refused.get(connection):
+            refused[connection] -= 1
+            return
+        refused.pop(connection, None)
+        event = EVENT.match(message) if isinstance(message, str) else None
+        if event is None or server.manager.sid_from_eio_sid(connection, NAMESPACE) is not None:
             take_in(connection, message)
+            return
+        for gone in refused.keys() - server.eio.sockets.keys():
+            refused.pop(gone, None)
+        refused[connection] = int(event[1] or 0)
+        server.eio.send(connection, TOO_EARLY)
 
     server.eio.on("message", on_message)
 

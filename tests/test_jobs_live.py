@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from config import Config
-from errors import Conflict, QueueFull
-from jobs.live import BUFFER_SECONDS, LiveService, Options
+from errors import Conflict, InvalidInput, QueueFull
+from jobs.live import BUFFER_SECONDS, Deliver, LiveService, Options
 from tests.serving import wait_until
 
 PATIENCE = 120.0
@@ -30,9 +30,9 @@ def make(tmp_path: Path, heard: Heard) -> Iterator[Callable[..., LiveService]]:
     """Makes a service with settings; it is stopped at the end, and leaves no process."""
     made = []
 
-    def make_one(**settings: Any) -> LiveService:
+    def make_one(deliver: Deliver = lambda *told: heard.append(told), **settings: Any) -> LiveService:
         config = Config(output_folder=tmp_path, models_dir=tmp_path, async_mode="threading", device="cpu", **settings)
-        made.append(LiveService(config, lambda *told: heard.append(told)))
+        made.append(LiveService(config, deliver))
         return made[-1]
 
     yield make_one
@@ -98,6 +98,40 @@ def test_no_more_than_a_minute_waits_to_be_heard(make: Callable[..., LiveService
     service.audio("a", SECOND, 4000)  # dropped as well, but said once is enough
     worker.send_signal(signal.SIGCONT)
     assert heard == []
+
+
+def test_a_frame_that_could_never_wait_says_so_and_begins_nothing(make: Callable[..., LiveService]) -> None:
+    service = make()
+    service.open("a")
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match="61 s of audio is too long, since 60 s may wait"):
+            service.audio("a", 61 * SECOND, 4000)
+    service.begin("a", Options())
+
+
+def test_a_client_that_cannot_be_told_does_others_no_harm(
+    make: Callable[..., LiveService], heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # so that its worker finds no model, and says it
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tried: list[str] = []
+
+    def deliver(session: str, kind: str, payload: dict[str, Any]) -> None:
+        tried.append(session)
+        if session == "a":
+            raise OSError("the client is gone")
+        heard.append((session, kind, payload))
+
+    service = make(deliver)
+    service.open("a")
+    (worker,) = workers()
+    service.begin("a", Options())
+    wait_until(lambda: tried, PATIENCE)
+    service.open("b")
+    service.begin("b", Options())
+    wait_until(lambda: [kind for _, kind, _ in heard if kind == "broken"], PATIENCE)
+    assert "models.weights pull whisper base" in heard[-1][2]["message"]
+    assert workers() == [worker]
 
 
 def test_a_worker_that_ends_early_is_noticed_at_once(make: Callable[..., LiveService], heard: Heard) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import psutil
 import pytest
 
 from errors import InvalidInput
@@ -308,7 +309,27 @@ def test_a_long_session_takes_no_more_memory() -> None:
     assert late - early < 100_000
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
+def test_half_an_hour_of_frames_takes_no_more_memory_than_five_minutes() -> None:
+    """The whole process, with the library's resampler; half a second of every five is silence."""
+    hearings = iter(range(1_000_000))
+
+    def hear(samples: np.ndarray, before: str) -> list[Word]:
+        return [Word(f" {n}.{next(hearings)}", float(n), n + 0.9, 0.9) for n in range(len(samples) // SAMPLE_RATE)]
+
+    session = Session(Whisper("tiny", "cpu", Network()), None, singing=False)
+    session.stream = Stream(hear)
+    voice, silence = (level(-20, 0.2756) * 32767).astype("<i2")[:4410].tobytes(), bytes(2 * 4410)
+    resident = []
+    for number in range(30 * 600):  # of 100 ms
+        session.take(silence if number % 50 < 5 else voice, 44100)
+        session.stream.step()
+        if number in (5 * 600, 30 * 600 - 1):
+            resident.append(psutil.Process().memory_info().rss)
+    assert session.stream.seconds > 30 * 60 - 1
+    assert resident[1] - resident[0] < 8e6, "a minute of sound has more"
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 16000, 44100, 48000, 192_000])
 def test_the_clock_is_right_at_every_rate(rate: int) -> None:
     """Bursts at known times, in frames of a length that no rate divides, come out at these times."""
     times = (1.0, 31.7, 59.0)

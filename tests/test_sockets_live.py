@@ -220,6 +220,7 @@ def test_the_javascript_client_in_real_time_and_faster(live: Server, tmp_path: P
         assert {f" {word}" for word in said} == set(talking_whisper.LINES["tiny"])
         assert len(said) >= 4 * len(places)
         assert heard[-1][1] == "io server disconnect"
+        assert heard[-2][1]["seconds"] == pytest.approx(len(samples) / render.RATE, abs=0.002), "no frame was lost"
         assert "error" not in names
 
 
@@ -285,12 +286,16 @@ BAD_FRAMES: list[tuple[Any, str]] = [
     ({"payload": FINE | {"mimeType": "audio/webm"}}, "'audio/webm' is not audio/pcm;rate=N"),
     ({"payload": FINE | {"mimeType": "audio/pcm"}}, "rate=N"),
     ({"payload": FINE | {"mimeType": "audio/pcm;rate=12"}}, "from 4000 to 192000"),
+    ({"payload": FINE | {"mimeType": "audio/pcm;rate=3999"}}, "from 4000 to 192000"),
+    ({"payload": FINE | {"mimeType": "audio/pcm;rate=192001"}}, "from 4000 to 192000"),
     ({"payload": FINE | {"mimeType": "audio/pcm;rate=16000;channels=2"}}, "mono"),
     ({"payload": FINE | {"mimeType": None}}, "mimeType"),
     ({"payload": {}}, "base64"),
     ({"data": "AAAA"}, "audio takes"),
     (None, "audio takes"),
     ("AAAA", "audio takes"),
+    ({"payload": FINE | {"data": bytes(4 * 1024 * 1024)}}, "131.072 s of audio is too long"),
+    ({"payload": FINE | {"data": bytes(4 * 1024 * 1024 + 2)}}, "4194306 bytes is too large"),
     ({"payload": FINE | {"data": bytes(10_000_000)}}, "10000000 bytes is too large"),
     ({"payload": FINE | {"data": "A" * 13_333_332}}, "9999999 bytes is too large"),
 ]
@@ -330,14 +335,24 @@ def test_who_sends_before_connecting_is_told_so(live: Server) -> None:
     raw.settimeout(30)
     assert raw.recv().startswith("0")
     frame = json.dumps(["audio", {"payload": FINE}])
+    said_before = live.log.read_text()
     for sent in (f"42/transcribe,{frame}", "42/transcribe,7" + '["finish"]', '42/transcribe,["finish"]'):
         raw.send(sent)
         answer = raw.recv()
         assert answer.startswith('42/transcribe,["error",{"message":"Not connected to /transcribe')
+    holder = json.dumps(["audio", {"payload": FINE | {"data": {"_placeholder": True, "num": 0}}}])
+    for part in (b"\0" * 64, b"0/transcribe,", b"1234"):  # the last two could be taken for packets
+        raw.send(f"451-/transcribe,{holder}")
+        raw.send_binary(part)
+        assert "Not connected to /transcribe" in raw.recv()
     raw.send("40/transcribe,")
     assert raw.recv().startswith("40/transcribe,")
     assert raw.recv().startswith('42/transcribe,["connected",')
+    raw.send(f"451-/transcribe,{holder}")
+    raw.send_binary(b"\0" * 3)
+    assert "3 bytes" in raw.recv(), "now it is taken in"
     raw.close()
+    assert "Traceback" not in live.log.read_text().removeprefix(said_before)
 
 
 def test_weights_that_are_not_to_be_had_are_an_error_that_says_what_to_do(live: Server) -> None:

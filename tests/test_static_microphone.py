@@ -15,11 +15,21 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests import render, tiny_weights
 from tests.browser import launch, watch
-from tests.serving import ROOT, Server
+from tests.serving import ROOT, Server, wait_until
 
 PATIENCE_MS = 180_000  # the live worker loads torch first
 WORDS = "".join(tiny_weights.WORDS).strip()
 OpenPage = Callable[..., Page]
+
+# Lets the browser ask for the microphone until answer() is called.
+ASKING = """() => {
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  const answered = new Promise((resolve) => (window.answer = resolve));
+  navigator.mediaDevices.getUserMedia = async (wishes) => {
+    await answered;
+    return (window.given = await ask(wishes));
+  };
+}"""
 
 # What a piecewise downsampled sine has of its own frequency, and of everything else; and how many samples came.
 DOWNSAMPLED = """
@@ -93,6 +103,20 @@ def test_silence_ends_in_an_honest_empty_result(open_page: OpenPage) -> None:
     expect(page.locator("#microphone-about")).to_have_text("No words were heard.", timeout=PATIENCE_MS)
     expect(page.locator("#microphone-paper")).to_be_hidden()
     expect(page.locator("#microphone-problem")).to_be_hidden()
+
+
+def test_who_stops_while_the_browser_still_asks_is_not_recorded(open_page: OpenPage) -> None:
+    page = open_page(np.zeros(render.RATE))
+    page.evaluate(ASKING)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#microphone-about")).to_have_text("Asking for the microphone…")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Start again")).to_be_enabled()
+    page.evaluate("window.answer()")
+    wait_until(lambda: page.evaluate("window.given?.getTracks().every(track => track.readyState === 'ended')"), 30)
+    expect(page.locator("#microphone-about")).to_have_text("No words were heard.")
+    page.get_by_role("button", name="Start again").click()
+    expect(page.locator("#microphone-about")).to_have_text("Listening…", timeout=PATIENCE_MS)
 
 
 def test_who_does_not_allow_the_microphone_is_told_what_to_do(open_page: OpenPage) -> None:

@@ -6,7 +6,7 @@ import { capture, RATE } from "./capture.js";
 import { openLine } from "./line.js";
 
 const FLOOR_DB = -60; // the empty end of the meter
-const VOICE_DB = -42; // from here on the server takes sound for voice
+const VOICE_DB = { speech: -42, singing: -48 }; // from here on the server takes sound for voice
 
 const IDLE = { status: "idle", message: null, problem: null, finals: [], partial: "", level: FLOOR_DB };
 const WORDS = {
@@ -17,32 +17,42 @@ const WORDS = {
 };
 
 /** How a session ended, in words: a wrong claim of success helps nobody. */
-const summary = ({ finals, problem }) => (finals.length ? "That is all." : problem ? "" : "No words were heard.");
+const summary = ({ finals, problem }) => (finals.length ? "That is all." : problem ? "Stopped." : "No words were heard.");
 
 export function createMicrophone() {
   const store = createStore(IDLE);
   const put = (change) => store.update((state) => ({ ...state, ...change }));
   let stopCapture = null;
   let line = null;
+  let asked = 0; // how often; who stops while the browser still asks does not want the answer any more
 
   /** Ask for the microphone, then for a session; sound goes out once both are there. */
   async function start() {
     const singing = byId("microphone-singing").checked;
+    const number = ++asked;
+    const wanted = () => number === asked;
     let open = false;
+    let stopThis;
     store.update(() => ({ ...IDLE, status: "starting" }));
     try {
-      stopCapture = await capture({
+      stopThis = await capture({
         singing,
-        unplugged: stop,
+        unplugged: () => wanted() && stop(),
         frame({ pcm, level }) {
+          if (!wanted()) return;
           put({ level });
-          if (open) line.send(pcm, RATE);
+          if (open) line?.send(pcm, RATE);
         },
       });
     } catch (error) {
-      put({ status: "ended", problem: error.message });
+      if (wanted()) put({ status: "ended", problem: error.message });
       return;
     }
+    if (!wanted()) {
+      await stopThis();
+      return;
+    }
+    stopCapture = stopThis;
     put({ message: "Connecting…" });
     line = openLine({ singing }, {
       ready() {
@@ -61,15 +71,20 @@ export function createMicrophone() {
   async function stop() {
     const { status } = store.state;
     if (status !== "starting" && status !== "listening") return;
+    if (!stopCapture) {
+      asked += 1;
+      put({ status: "ended" });
+      return;
+    }
     put({ status: "finishing", message: null });
     await release();
     line?.finish();
   }
 
   async function over() {
+    line = null;
     put({ status: "ended", message: null, partial: "" });
     await release();
-    line = null;
   }
 
   async function release() {
@@ -87,11 +102,11 @@ export function createMicrophone() {
 
 /** The level as a bar, in another colour where it is loud enough to be heard. */
 function createMeter() {
-  const meter = byId("microphone-meter");
+  const [meter, singing] = ["microphone-meter", "microphone-singing"].map(byId);
   return function render(level) {
     const shown = Math.max(FLOOR_DB, Math.min(0, level));
     meter.style.setProperty("--level", (shown - FLOOR_DB) / -FLOOR_DB);
-    meter.dataset.voice = shown >= VOICE_DB;
+    meter.dataset.voice = shown >= VOICE_DB[singing.checked ? "singing" : "speech"];
     meter.setAttribute("aria-valuenow", Math.round(shown));
   };
 }
