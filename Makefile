@@ -3,6 +3,7 @@
 # make demo     set up, then take a song through the service; SONG=path, VARIANT=htdemucs, WORDS=medium choose others
 # make check    ruff and mypy
 # make bench    measure; writes bench/RESULTS.md
+# make mutate   send 5000 damaged songs, a thousand of each format; a few of them are among the tests
 # make audit    ask PyPI for known weaknesses of all installed packages; needs the network
 # make install  set up alone
 # make train-demo  make the demo models anew from nothing, in train_demo/; hours
@@ -19,7 +20,7 @@ AUDIT := .venv-audit
 PIP_AUDIT := pip-audit==2.10.1
 TEST_PACKAGES := chromium-headless-shell curl espeak-ng fluidsynth fluid-soundfont-gm redis-server
 
-.PHONY: install run demo test test-audiocraft train-demo check bench audit
+.PHONY: install run demo test test-audiocraft train-demo check bench audit mutate
 
 install: $(INSTALLED)
 
@@ -35,6 +36,9 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED_DEV)
 	@sh tests/install_packages.sh $(TEST_PACKAGES)
 	$(BIN)/python -m pytest $(ARGS)
+
+mutate: $(INSTALLED_DEV)
+	MUTATIONS=1000 $(BIN)/python -m pytest -n 0 -s tests/test_mutations.py $(ARGS)
 
 test-audiocraft: $(AUDIOCRAFT)/.installed
 	$(AUDIOCRAFT)/bin/python -m pytest -n 0 tests/audiocraft $(ARGS)

@@ -11,7 +11,10 @@ import numpy as np
 RATE = 44100
 BOUNDARY = "b-o-u-n-d-a-r-y"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
-ENCODERS = {"mp3": ("mp3", "libmp3lame"), "flac": ("flac", "flac"), "m4a": ("mp4", "aac")}  # format, codec
+ENCODERS = {  # by the ending of the name: format, codec, rate
+    "mp3": ("mp3", "libmp3lame", RATE), "wav": ("wav", "pcm_s16le", RATE), "flac": ("flac", "flac", RATE),
+    "m4a": ("mp4", "aac", RATE), "ogg": ("ogg", "libopus", 48000),
+}  # fmt: skip
 
 
 def multipart(*parts: tuple[str, str | None, bytes]) -> bytes:
@@ -50,12 +53,13 @@ def turning_nan(at_seconds: float) -> bytes:
 
 
 @functools.cache
-def sound(ending: str) -> bytes:
-    """Two seconds of 440 Hz as mp3, flac or m4a."""
-    kind, codec = ENCODERS[ending]
+def sound(ending: str, seconds: float = 2) -> bytes:
+    """Some seconds of 440 Hz, with a title."""
+    kind, codec, rate = ENCODERS[ending]
     written = io.BytesIO()
-    with av.open(io.BytesIO(wav(sine(2)))) as source, av.open(written, "w", format=kind) as target:
-        stream = target.add_stream(codec, rate=RATE)
+    with av.open(io.BytesIO(wav(sine(seconds)))) as source, av.open(written, "w", format=kind) as target:
+        target.metadata["title"] = "River"
+        stream = target.add_stream(codec, rate=rate)
         resampler = av.AudioResampler(stream.format, stream.layout, stream.rate)
         for frame in [*source.decode(audio=0), None]:
             for resampled in resampler.resample(frame):
