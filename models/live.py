@@ -31,6 +31,7 @@ LEAST_FRAMES = 5  # above the gate; fewer are a click and not a voice
 LANGUAGE_SECONDS = 4.0  # of audio from which the language of a session is told for good
 LANGUAGE_HEARINGS = 3  # in a row that told the same one; this, too, is for good
 TOUCH_SECONDS = 0.02  # a word that begins so near to the end of the one before does not overlap it
+SHORTEST_SECONDS = 0.06  # of a word that was said; those that a loop makes up are placed on top of one another
 LONGEST_OVERLAP = 5  # words of a final that may be heard once more
 MEMORY_WORDS = 100  # words that are remembered
 PROMPT_CHARACTERS = 200
@@ -246,12 +247,13 @@ class Stream:
         return next((size for size in sizes if last[-size:] == new[:size]), 0)
 
     def _settle(self, words: Sequence[Word]) -> list[Final]:
-        """Words that are final from now on, without those of a line that is hardly heard again and again."""
+        """Words that are final from now on, without a line that is hardly heard, or in no time, again and again."""
         settled = []
         for word in words:  # whisper may place a word a little before the one that it follows
             start = max(word.start, self._final_until)
             self._final_until = max(word.end, start)
-            self._loop = [*self._loop, (letters(word.text), word.probability)][-MEMORY_WORDS:]
+            certain = word.probability if word.end - word.start >= SHORTEST_SECONDS else 0.0
+            self._loop = [*self._loop, (letters(word.text), certain)][-MEMORY_WORDS:]
             if not is_loop(self._loop):
                 settled.append(Word(word.text, start, self._final_until, word.probability))
         self._said = [*self._said, *settled][-MEMORY_WORDS:]

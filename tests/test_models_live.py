@@ -261,6 +261,19 @@ def test_a_line_that_is_hardly_heard_again_and_again_is_cut() -> None:
     assert heard(0.9) == [*["thank", "you"] * 8, "goodbye"]
 
 
+@pytest.mark.parametrize(("word_seconds", "lines"), [(0.02, 4), (0.2, 8)])
+def test_a_line_that_is_repeated_in_no_time_is_cut_however_certain(word_seconds: float, lines: int) -> None:
+    """A loop of Whisper is sure of itself, but there is no sound for its words."""
+
+    def hear(samples: np.ndarray, before: str) -> list[Word]:
+        loop = said(["thank", "you"] * 8, word_seconds=word_seconds, first_at=0.3)
+        return [Word(f" {text}", start, end, 0.95) for text, start, end in loop]
+
+    stream = Stream(hear)
+    stream.add(np.full(4 * SAMPLE_RATE, FIRST, np.float32))
+    assert texts(stream.finish()) == ["thank", "you"] * lines
+
+
 def test_a_word_that_is_really_said_twice_stays() -> None:
     speech = Speech(said(["no", "no", "no", "I", "said", "la", "la", "la", "la", "la"]))
     assert texts(listened(speech)) == ["no", "no", "no", "I", "said", "la", "la", "la", "la", "la"]
