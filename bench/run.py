@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "RESULTS.md"
 TITLES = {
     "web": "The web process",
+    "load": "A thousand clients",
     "live": "Live transcription",
     "demucs_memory": "Separating a long song",
     "demo_models": "The demo models on unseen songs",
@@ -59,7 +60,7 @@ def main() -> None:
     """Run what was asked for, and write the file after each."""
     parser = argparse.ArgumentParser(description="Run measurements and write bench/RESULTS.md.")
     parser.add_argument("--long", action="store_true", help="also those that take many minutes")
-    names = ["web", "live", *(["demucs_memory", "demo_models"] if parser.parse_args().long else [])]
+    names = ["web", "load", "live", *(["demucs_memory", "demo_models"] if parser.parse_args().long else [])]
     for name in names:
         document = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else HEAD
         RESULTS.write_text(with_section(document, name, measure(name)), encoding="utf-8")

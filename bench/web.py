@@ -56,13 +56,13 @@ def measure(load_seconds: float = LOAD_SECONDS) -> str:
         try:
             wait_until(lambda: server.get("/gpu-status").json()["torch_version"], 60)  # every worker is up
             idle = _web_memory(server)
-            rows += _first_rows(*first_lines(server, _song(folder / "short.wav", SHORT_SECONDS)))
-            rows += _load_rows(*under_load(server, _song(folder / "long.wav", SONG_SECONDS), load_seconds))
+            rows += _first_rows(*first_lines(server, noise(folder / "short.wav", SHORT_SECONDS)))
+            rows += _load_rows(*under_load(server, noise(folder / "long.wav", SONG_SECONDS), load_seconds))
             rows.append(_upload_row(*uploads(server, folder)))
             rows.insert(1, _memory_row(idle, _web_memory(server)))
         finally:
             server.stop()
-    return f"{heading}\n\n{_table(rows)}\n"
+    return f"{heading}\n\n{table(rows)}\n"
 
 
 def _as_installed(folder: Path) -> Path:
@@ -105,10 +105,27 @@ def first_lines(server: Server, song: Path) -> tuple[list[float], list[float]]:
     return to_line, to_event
 
 
-def under_load(server: Server, song: Path, seconds: float) -> tuple[list[float], list[float]]:
-    """Milliseconds of /health, and of each event's way to each client, while a separation runs and many listen."""
+def under_load(
+    server: Server, song: Path, seconds: float, clients: int = CLIENTS
+) -> tuple[list[float], dict[int, list[float]]]:
+    """Milliseconds of /health, and of each event's way to each client, while a separation runs and many listen.
+
+    Parameters
+    ----------
+    server : Server
+    song : Path
+    seconds : float
+    clients : int
+        Of Socket.IO.
+
+    Returns
+    -------
+    answers : list of float
+    deliveries : dict of int to list of float
+        For each event, by its number, those of all clients.
+    """
     file_id = server.upload(song)["file_id"]
-    with _crowd(server.url) as leave:
+    with _crowd(server.url, clients) as leave:
         for seed in range(round(seconds)):  # one after the other, and more than can be done
             wish = {"shifts": 10, "seed": seed, "output_format": "wav"}
             job_id = server.post(f"/process/demucs/{file_id}?async=true", **wish).json()["job_id"]
@@ -118,12 +135,15 @@ def under_load(server: Server, song: Path, seconds: float) -> tuple[list[float],
         raise RuntimeError("the separations ended before the measurement did; give them a longer song")
     created = dict(server.rows("select seq, created_at from events"))
     server.delete(f"/cleanup/{file_id}")
-    return answers, [(at - created[seq]) * 1000 for seq, at in received]
+    deliveries: dict[int, list[float]] = {}
+    for seq, at in received:
+        deliveries.setdefault(seq, []).append((at - created[seq]) * 1000)
+    return answers, deliveries
 
 
 def uploads(server: Server, folder: Path) -> tuple[list[float], list[float]]:
     """Seconds of uploading a large wav, and of copying it, by turns; each until it is on the disk."""
-    source, copy = _song(folder / "large.wav", UPLOAD_BYTES / (4 * RATE)), folder / "copy.wav"
+    source, copy = noise(folder / "large.wav", UPLOAD_BYTES / (4 * RATE)), folder / "copy.wav"
     sent, copied = [], []
     for _ in range(UPLOADS):
         begun_at = time.perf_counter()
@@ -152,9 +172,9 @@ def _health(port: int, seconds: float) -> Iterator[float]:
 
 
 @contextmanager
-def _crowd(url: str) -> Iterator[Callable[[], list[tuple[int, float]]]]:
+def _crowd(url: str, clients: int) -> Iterator[Callable[[], list[tuple[int, float]]]]:
     """Many listening clients; what is yielded ends them and tells what they received."""
-    command = [sys.executable, "-m", "bench.crowd", url, str(CLIENTS)]
+    command = [sys.executable, "-m", "bench.crowd", url, str(clients)]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()  # all are connected
@@ -186,7 +206,7 @@ def _post_file(port: int, path: Path) -> str:
     return str(answer["file_id"])
 
 
-def _song(path: Path, seconds: float) -> Path:
+def noise(path: Path, seconds: float) -> Path:
     """Noise: 16 bits, stereo, at RATE."""
     with wave.open(str(path), "wb") as file:
         file.setparams((2, 2, RATE, 0, "NONE", ""))
@@ -236,14 +256,15 @@ def _memory_row(idle: float, after: float) -> Row:
 
 
 def _first_rows(to_line: list[float], to_event: list[float]) -> list[Row]:
-    return [("POST to the worker's first log line, p50 / p99", _percentiles(to_line), "150 ms"),
-            ("POST to the job's first event, p50 / p99", _percentiles(to_event), "")]  # fmt: skip
+    return [("POST to the worker's first log line, p50 / p99", percentiles(to_line), "150 ms"),
+            ("POST to the job's first event, p50 / p99", percentiles(to_event), "")]  # fmt: skip
 
 
-def _load_rows(answers: list[float], deliveries: list[float]) -> list[Row]:
+def _load_rows(answers: list[float], deliveries: dict[int, list[float]]) -> list[Row]:
+    ways = [way for ways in deliveries.values() for way in ways]
     when = f"a separation runs, {CLIENTS} Socket.IO clients listen"
-    return [(f"`/health` while {when}, p50 / p99", _percentiles(answers), "p99 50 ms"),
-            (f"event, worker to client, while {when}, p50 / p99", _percentiles(deliveries), "p99 50 ms")]  # fmt: skip
+    return [(f"`/health` while {when}, p50 / p99", percentiles(answers), "p99 50 ms"),
+            (f"event, worker to client, while {when}, p50 / p99", percentiles(ways), "p99 50 ms")]  # fmt: skip
 
 
 def _upload_row(sent: list[float], copied: list[float]) -> Row:
@@ -253,14 +274,14 @@ def _upload_row(sent: list[float], copied: list[float]) -> Row:
     return f"upload of a 95 MB wav, median of {len(sent)}", measured, ""
 
 
-def _percentiles(milliseconds: list[float]) -> str:
+def percentiles(milliseconds: list[float]) -> str:
     """p50 and p99 with how many there were."""
     ordered = sorted(milliseconds)
     p50, p99 = (ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in (0.5, 0.99))
     return f"{p50:.1f} ms / {p99:.1f} ms (n = {len(ordered)})"
 
 
-def _table(rows: list[Row]) -> str:
+def table(rows: list[Row]) -> str:
     """Rows as Markdown."""
     return "\n".join(["| what | measured | goal |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
 
