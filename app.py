@@ -164,8 +164,8 @@ def _build(app: OpenAPI, config: Config) -> None:
     app.extensions["background"] = Background(tail, supervisor)
     app.extensions["live"] = LiveService(config, sockets.live.deliver)
     app.extensions["studio"] = Studio(
-        jobs=jobs, run_in_thread=async_mode.run_in_thread(config.async_mode), models_dir=config.models_dir,
-        musicgen_engine=config.musicgen_engine, max_upload_bytes=config.max_content_length,
+        jobs=jobs, models_dir=config.models_dir, musicgen_engine=config.musicgen_engine,
+        max_upload_bytes=config.max_content_length,
         max_duration_seconds=config.max_duration_seconds, silence_seconds=config.silence_seconds,
         version=VERSION, draining=lambda: supervisor.draining,
     )  # fmt: skip
@@ -235,7 +235,7 @@ def serve(config: Config) -> int:
 
 
 def _share_one_heap() -> None:
-    """Let all threads allocate from one heap: glibc opens one for each, and keeps what a probed file took there."""
+    """Let all threads allocate from one heap: glibc opens one for each, and keeps what was freed there."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 

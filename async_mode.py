@@ -5,11 +5,9 @@ The service was specified on eventlet, and eventlet is in maintenance: nothing e
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 MODES = ("eventlet", "gevent", "threading")
-POOL_THREADS = 4  # eventlet's own 20 cost each its share of memory once they have decoded something
 
 
 def patch(mode: str) -> None:
@@ -49,28 +47,3 @@ def _unmask(data: bytes, mask: Sequence[int], length: int | None = None, offset:
     key = bytes(mask[(offset + place) % 4] for place in range(4)) * (len(data) // 4 + 1)
     unmasked = int.from_bytes(data, "little") ^ int.from_bytes(key[: len(data)], "little")
     return unmasked.to_bytes(len(data), "little")
-
-
-def run_in_thread(mode: str) -> Callable[..., Any]:
-    """How to call something slow that is not Python code, so that other requests go on meanwhile.
-
-    Parameters
-    ----------
-    mode : str
-        One of MODES.
-
-    Returns
-    -------
-    callable
-        `call(function, *args)` returns what function(*args) returns, or raises what it raises.
-    """
-    if mode == "eventlet":
-        from eventlet import tpool
-
-        tpool.set_num_threads(POOL_THREADS)
-        return tpool.execute
-    if mode == "gevent":
-        from gevent import get_hub
-
-        return lambda function, *args: get_hub().threadpool.apply(function, args)
-    return lambda function, *args: function(*args)

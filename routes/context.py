@@ -43,14 +43,11 @@ class Studio:
 
     Attributes
     ----------
-    run_in_thread : callable
-        `run_in_thread(function, *args)` for slow calls that are not Python code.
     draining : callable
         Whether the service is about to end.
     """
 
     jobs: JobService
-    run_in_thread: Callable[..., Any]
     models_dir: Path | None
     musicgen_engine: str
     max_upload_bytes: int

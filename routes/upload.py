@@ -134,7 +134,7 @@ def take_in(file_id: str) -> Song:
         raise RequestEntityTooLarge
     if size == 0:
         raise UnsupportedAudio(f"{name!r} is empty.")
-    probe = studio().run_in_thread(audio.probe, incoming)
+    probe = audio.confined_probe(incoming)
     if probe.duration_seconds > (longest := studio().max_duration_seconds):
         raise TooLarge(f"{name!r} lasts {probe.duration_seconds:.1f} s; a song may last {longest:g} s. Cut it shorter.")
     title, artist = title_and_artist(name, probe.title, probe.artist)

@@ -1,8 +1,13 @@
 """Whatever is sent, the answer is the contract's error or it works, and nothing is left behind."""
 
 import json
+import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +16,10 @@ import requests
 from flask.testing import FlaskClient
 
 import models
+from errors import UnsupportedAudio
+from models import audio
 from routes.process import body_class
-from tests import contract, damaged
+from tests import contract, damaged, hostile
 from tests.damaged import multipart
 from tests.library import NOBODYS, NOBODYS_VERSION_1
 from tests.serving import Server
@@ -82,6 +89,28 @@ FILES: dict[str, tuple[str, Content, int, int]] = {
     "the limit": ("x.wav", lambda: damaged.wav_of_size(LIMIT_BYTES), 200, 0),
     "a byte more than the limit": ("x.wav", lambda: damaged.wav_of_size(LIMIT_BYTES + 1), 413, 413),
 }
+# file name, content, what an upload is answered, what the sentence speaks of
+HOSTILE: dict[str, tuple[str, Callable[[], bytes], int, str]] = {
+    "a zip bomb": ("x.mp3", hostile.zip_bomb, 415, "ZIP"),
+    "a gzip bomb": ("x.flac", hostile.gzip_bomb, 415, "gzip"),
+    "50 MB of cover in an mp3": ("x.mp3", lambda: hostile.cover_mp3(50_000_000), 200, ""),
+    "50 MB of cover in an m4a": ("x.m4a", lambda: hostile.cover_m4a(50_000_000), 200, ""),
+    "a cover of 900 million pixels": ("x.mp3", hostile.pixel_bomb, 200, ""),
+    "100,000 covers": ("x.mp3", lambda: hostile.covers(100_000), 415, "32 streams"),
+    "500,000 chapters": ("x.mp3", lambda: hostile.chapters(500_000), 415, "memory"),
+    "compressed tags": ("x.mp3", hostile.compressed_title, 415, "memory"),
+    "a title without end": ("x.mp3", hostile.long_title, 200, ""),
+    "1,000 streams in an m4a": ("x.m4a", lambda: hostile.tracks(1000, 10), 415, "32 streams"),
+    "1,000 streams in an ogg": ("x.ogg", lambda: hostile.ogg_streams(1000), 415, "32 streams"),
+    "a billion samples in 12 kB": ("x.m4a", lambda: hostile.tracks(30, 40_000_000), 415, "memory"),
+    "years of packets": ("x.m4a", hostile.years_of_packets, 413, "lasts"),
+    **{f"years in a header of {ending}": (f"x.{ending}", lambda ending=ending: hostile.years_in_the_header(ending),
+                                          200, "") for ending in ("wav", "flac", "m4a")},
+}  # fmt: skip
+SLOW = {"300,000 tags": ("x.mp3", lambda: hostile.texts(300_000)),
+        "300,000 comments": ("x.flac", lambda: hostile.comments(300_000))}  # fmt: skip
+HOSTILE_SECONDS = 30  # on a busy machine; seconds on a free one
+WEB_GROWTH_BYTES = 64 * 1024 * 1024
 NAMES = {
     "a path": "../../x.mp3", "a Windows path": "C:\\x\\..\\x.mp3", "NUL": "a\0b.mp3", "Unicode": "Ђорђе – песма.mp3",
     "300 characters": "x" * 296 + ".mp3", "300 characters of Unicode": "Ђ" * 296 + ".mp3", "dots": "....mp3",
@@ -281,6 +310,83 @@ def test_bad_input(server: Server, song: str, case: Case) -> None:
         except AssertionError as error:
             error.add_note(f"{request.method} {request.path} {str(request.body)[:200]}")
             raise
+    assert contents(server) == before
+
+
+def most_memory(server: Server) -> int:
+    """What the web process took at most so far, in bytes."""
+    assert server.process is not None
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_costs_neither_memory_nor_time(server: Server, name: str) -> None:
+    filename, content, status, names = HOSTILE[name]
+    sent = upload("/upload", filename, content())
+    before, memory, began = contents(server), most_memory(server), time.monotonic()
+    answer = sent.send(server, "")
+    assert time.monotonic() - began < HOSTILE_SECONDS
+    assert most_memory(server) - memory < WEB_GROWTH_BYTES
+    if status == 200:
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["duration_seconds"] == pytest.approx(2, abs=0.1)
+        assert len(answer.text) < 10_000
+        assert server.delete(f"/cleanup/{answer.json()['file_id']}").status_code == 200
+    else:
+        assert names in contract.error(answer, status)["error"]
+    assert contents(server) == before
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_file_that_keeps_its_reader_busy_is_given_up(tmp_path: Path, name: str) -> None:
+    filename, content = SLOW[name]
+    path = tmp_path / filename
+    path.write_bytes(content())
+    with pytest.raises(UnsupportedAudio, match="more than 1 s of work"):
+        audio.confined_probe(path, cpu_seconds=1)
+    with pytest.raises(UnsupportedAudio, match=r"more than 0\.1 s"):
+        audio.confined_probe(path, wait_seconds=0.1)
+
+
+class Canary(BaseHTTPRequestHandler):
+    """Has a song for who asks, and keeps count."""
+
+    asked: list[str] = []  # noqa: RUF012
+
+    def do_GET(self) -> None:
+        """Send it."""
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(damaged.sound("mp3"))
+
+
+@pytest.fixture(scope="module")
+def canary() -> Iterator[str]:
+    """The address of a song on this machine that nobody may fetch."""
+    with HTTPServer(("127.0.0.1", 0), Canary) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.server_port}/song.mp3"
+        assert HTTP.get(url).content == damaged.sound("mp3")
+        Canary.asked.clear()
+        yield url
+        listening.shutdown()
+
+
+def test_what_names_other_files_or_addresses_reads_neither(server: Server, tmp_path: Path, canary: str) -> None:
+    song = tmp_path / "song.m4a"
+    song.write_bytes(damaged.sound("m4a"))
+    scripts = hostile.scripts(canary, str(song))
+    binary = {f"{name}, no text": script + bytes(range(256)) for name, script in scripts.items()}
+    references = {"an m4a of a file": hostile.elsewhere(str(song)), "an m4a of an address": hostile.elsewhere(canary)}
+    before = contents(server)
+    for name, content in {**scripts, **binary, **references}.items():
+        for ending in ("mp3", "m4a"):
+            answer = upload("/upload", f"x.{ending}", content).send(server, "")
+            assert str(song) not in contract.error(answer, 415, "unsupported_audio")["error"], name
+    assert Canary.asked == []
     assert contents(server) == before
 
 

@@ -70,15 +70,17 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, AudioStream]]:
     if not path.is_file():
         raise NotFound(f"There is no file {path.name}.")
     _refuse_foreign(path)
-    options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
+    options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "max_streams": str(MAX_STREAMS)}
     try:
         container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
+    except MemoryError as error:  # said of a stream too many as well
+        raise UnsupportedAudio(
+            f"The file has more than {MAX_STREAMS} streams, or tags or tables larger than a song's."
+        ) from error
     except av.FFmpegError as error:
         reason = f"The file is not {ACCEPTED}, or too damaged to open: {_found(path)}."
         raise UnsupportedAudio(reason, details=str(error.strerror)) from error
     with container:
-        if (count := len(container.streams)) > MAX_STREAMS:
-            raise UnsupportedAudio(f"The file has {count} streams; at most {MAX_STREAMS} are accepted.")
         if not container.streams.audio:
             raise UnsupportedAudio(f"The file is {container.format.name} but holds no audio stream.")
         if container.streams.audio[0].codec_context is None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 PROBE_SECONDS = 1.0
+MAX_TAG_CHARACTERS = 1000  # of a title or an artist; the rest of a longer one is left out
 HEADER_TOLERANCE_SECONDS = 0.1  # a header that is further off than a few frames is not believed
 
 
@@ -87,7 +88,7 @@ def _finite(frame: AudioFrame) -> bool:
 def _tags(container: InputContainer, stream: AudioStream) -> dict[str, str]:
     """The tags that say something, by lower-case name; ogg keeps them in the stream."""
     tags = {**stream.metadata, **container.metadata}
-    return {key.lower(): value.strip() for key, value in tags.items() if value.strip()}
+    return {key.lower(): value.strip()[:MAX_TAG_CHARACTERS] for key, value in tags.items() if value.strip()}
 
 
 def _duration(path: Path) -> float:
