@@ -93,9 +93,6 @@ def _open(browser: Browser, address: str, scheme: str) -> Page:
     page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme, reduced_motion="reduce")
     page.goto(address)
     expect(page.locator("#connection")).to_have_text("Connected")
-    for variant in page.locator("#options select").all():  # as the button set them, which a link does not know
-        variant.locator("option[value=demo]").wait_for(state="attached")
-        variant.evaluate("select => { select.value = 'demo'; select.dispatchEvent(new Event('change')); }")
     page.get_by_role("button", name="Mixer").click()
     expect(page.locator("#player")).to_have_attribute("aria-busy", "false", timeout=PLAYER_MILLISECONDS)
     stems = page.locator(".stem").count()

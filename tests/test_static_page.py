@@ -80,6 +80,11 @@ def test_key_and_tempo_on_request(studio: Server, open_page: OpenPage, tmp_path:
     picture = page.locator("#analysis img")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    expect(page.get_by_role("list", name="Chords")).to_have_text(re.compile(r"^0:0\d A"))
+    page.get_by_title("Show it larger").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_text_called_mp3_shows_the_servers_sentence(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
@@ -155,6 +160,29 @@ def test_reload_in_mid_job_comes_back_and_follows(studio: Server, open_page: Ope
         assert _percent(page, "separation") >= seen >= 10
     expect(_card(page, "karaoke")).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
     expect(page.locator("#results-heading")).to_have_text("Your song is ready")
+
+
+def test_two_tabs_of_a_song_show_the_same(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
+    first = open_page(studio)
+    first.set_input_files("#file", _tone(tmp_path / "Dusk - Long.wav", seconds=12))
+    _start(first)
+    expect(_card(first, "separation")).to_have_attribute("data-status", "processing", timeout=JOB_MILLISECONDS)
+    with _held(studio.worker_pids()):
+        second = open_page(studio, first.url.removeprefix(studio.url))
+        expect(_card(second, "separation")).to_have_attribute("data-status", "processing")
+        expect(second.locator("#song-title")).to_have_text("Long")
+        second.get_by_role("button", name="Cancel").click()
+    for page in (first, second):
+        expect(_card(page, "separation")).to_have_attribute("data-status", "cancelled", timeout=JOB_MILLISECONDS)
+    first.get_by_role("button", name="Try again: separation").click()
+    for page in (second, first):
+        expect(_card(page, "karaoke")).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
+        expect(page.locator("#results-heading")).to_have_text("Your song is ready")
+    choice = second.get_by_label("Transcription model")
+    expect(choice).to_have_value("tiny")  # as the song was made, not as a new one would be
+    second.get_by_role("button", name="Process another song").click()
+    expect(choice).to_have_value("medium")
+    expect(first.locator("#results-heading")).to_have_text("Your song is ready")
 
 
 def test_the_library_is_searched_opened_and_tidied(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:

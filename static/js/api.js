@@ -32,6 +32,9 @@ export const cancelJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/can
 export const retryJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/retry`, { method: "POST" });
 export const getJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}`);
 const post = (path, body) => call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+/** What a file of a song's results holds. */
+export const getResult = (url) => call(url);
+export const getResultText = (url) => call(url, {}, (response) => response.text());
 /** Have one model work on a song; answers at once which job it is, or with the result that is there already. */
 export const startModel = (model, fileId, body = {}) => post(`/process/${model}/${encodeURIComponent(fileId)}?async=true`, body);
 /** Have music made from a description; answers at once which job it is. */

@@ -38,7 +38,7 @@ const tasks = createTaskActions(store, () => live.subscribe(), actions.finish);
 const whole = (state) => state;
 
 store.watch((state) => state.connection, createBadge());
-store.watch((state) => state.models, createOptions());
+store.watch(whole, createOptions());
 store.watch(whole, createPicker(queued));
 store.watch(whole, createDemo(actions));
 store.watch(whole, createSongCard());

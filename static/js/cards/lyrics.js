@@ -1,12 +1,13 @@
 /** The words that were heard. */
 
+import { getResultText } from "../api.js";
 import { byId, element } from "../dom.js";
 
 export function createLyrics() {
   const tile = byId("lyrics");
 
   return function render(jobs) {
-    const heard = (jobs ?? []).find((job) => job.model === "whisper" && job.status === "completed")?.result;
+    const { result: heard, files = [] } = (jobs ?? []).find((job) => job.model === "whisper" && job.status === "completed") ?? {};
     tile.hidden = !heard;
     if (!heard) return;
     const text = (heard.text ?? "").trim();
@@ -15,5 +16,7 @@ export function createLyrics() {
       ? element("p", { class: "lyrics-text", role: "group", tabindex: "0", "aria-labelledby": "lyrics-heading" }, text)
       : element("p", { class: "tile-empty" }, heard.message || "No singing was heard in this song.");
     tile.replaceChildren(heading, words);
+    const lines = text && files.find(({ filename }) => filename === heard.text_file)?.download_url;
+    if (lines) getResultText(lines).then((byLine) => (words.textContent = byLine.trim()), () => {}); // the words stay in one piece
   };
 }

@@ -1,4 +1,4 @@
-/** Which variants take a song apart and write down its words. */
+/** Which variants take a song apart and write down its words: those of the shown song's jobs, or those that are chosen. */
 
 import { byId } from "../dom.js";
 import { fillVariants } from "./variants.js";
@@ -9,14 +9,36 @@ const CHOICES = [
 ];
 
 export function createOptions() {
-  return function render(models) {
+  let shown = [];
+
+  return function render({ models, song, jobs }) {
+    const made = song && (jobs ?? song.jobs);
+    if (shown[0] === models && shown[1] === made) return;
     for (const { model, select, about } of CHOICES) {
-      if (models?.[model]) fillVariants(byId(select), byId(about), models[model]);
+      if (models?.[model] && models !== shown[0]) fillVariants(byId(select), byId(about), models[model]);
+      showVariant(byId(select), newest(made ?? [], model)?.model_variant);
     }
+    shown = [models, made];
   };
 }
 
 /** The form fields of an upload that say which models are chosen. */
 export function chosenVariants() {
-  return Object.fromEntries(CHOICES.map(({ select }) => [byId(select).name, byId(select).value]));
+  return Object.fromEntries(CHOICES.map(({ select }) => [byId(select).name, chosen(byId(select))]));
+}
+
+const chosen = (select) => select.dataset.chosen ?? select.value;
+
+/** Show what a song was made with; without a song what was chosen before, which it leaves as it is. */
+function showVariant(select, variant) {
+  const choice = chosen(select);
+  if (variant && ![...select.options].some(({ value }) => value === variant)) return;
+  if (variant) select.dataset.chosen = choice;
+  else delete select.dataset.chosen;
+  select.value = variant ?? choice;
+  select.onchange?.();
+}
+
+function newest(jobs, model) {
+  return jobs.filter((job) => job.model === model).sort((a, b) => b.created_at - a.created_at)[0];
 }

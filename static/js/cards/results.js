@@ -4,6 +4,8 @@ import { archiveUrl } from "../api.js";
 import { byId, iconUrl, show } from "../dom.js";
 import { size } from "../format.js";
 
+const MARKS = { complete: "complete", failed: "warning", cancelled: "stopped", none: "note" };
+
 export function createResults() {
   const [panel, heading, about, archive] = ["results", "results-heading", "results-about", "archive"].map(byId);
   const mark = panel.querySelector(".results-mark use");
@@ -15,22 +17,26 @@ export function createResults() {
     if (!visible || jobs === shown) return;
     shown = jobs;
     const files = jobs.flatMap((job) => job.files ?? []);
-    const unfinished = !isComplete(Object.values(stages));
-    panel.dataset.complete = String(!unfinished);
-    mark.setAttribute("href", iconUrl(unfinished ? "warning" : "complete"));
-    heading.textContent = title(files.length, Object.values(stages));
-    about.textContent = files.length ? `${files.length} files, ${size(total(files))}` : "No files yet.";
+    const ended = ending(Object.values(stages));
+    panel.dataset.ended = ended;
+    mark.setAttribute("href", iconUrl(MARKS[ended]));
+    heading.textContent = title(files.length, ended);
+    about.textContent = files.length ? `${files.length} files, ${size(total(files))}` : "No files were made.";
     archive.href = archiveUrl(song.file_id);
     show(archive, files.length > 0);
   };
 }
 
-function title(count, stages) {
-  if (isComplete(stages)) return "Your song is ready";
-  if (count) return "Some of your song is ready";
-  return stages.every((stage) => stage.status === "waiting") ? "Not processed yet" : "Processing did not finish";
+/** "complete", "failed", "cancelled", or "none" when nothing was asked for. */
+function ending(stages) {
+  if (stages.every(({ status }) => status === "complete")) return "complete";
+  return ["failed", "cancelled"].find((one) => stages.some(({ status }) => status === one)) ?? "none";
 }
 
-const isComplete = (stages) => stages.every((stage) => stage.status === "complete");
+function title(count, ended) {
+  if (ended === "complete") return "Your song is ready";
+  if (count) return "Some of your song is ready";
+  return { none: "Not processed yet", cancelled: "Cancelled" }[ended] ?? "Processing did not finish";
+}
 
 const total = (files) => files.reduce((sum, file) => sum + file.size_bytes, 0);
