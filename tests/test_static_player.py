@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from models import audio
 from tests import render
@@ -438,6 +438,28 @@ def test_a_stem_that_does_not_come_says_what_to_do(open_player: OpenPlayer) -> N
     page.reload()
     player.play_button.click()
     expect(alert).to_contain_text("cannot decode “Bass”")
+
+
+def test_a_song_too_long_for_the_browsers_memory_is_told_so(open_player: OpenPlayer) -> None:
+    player = open_player()
+    page = player.page
+
+    def lengthened(route: Route) -> None:
+        body = route.fetch().json()
+        for job in body["jobs"]:
+            if job["model"] == "karaoke":
+                job["result"]["duration"] = 2000
+        route.fulfill(json=body)
+
+    page.route("**/status/*", lengthened)
+    page.reload()
+    player.play_button.click()
+    alert = page.locator("#player-problem")
+    expect(alert).to_contain_text("This song lasts 33:20; with 4 stems the player takes 21 minutes at most")
+    expect(alert).to_contain_text("Download the stems below")
+    expect(alert.get_by_role("button")).to_have_count(0)
+    expect(page.locator("#stems")).to_be_hidden()
+    expect(player.play_button).to_have_accessible_name("Play")
 
 
 def test_it_fits_and_can_be_read(open_player: OpenPlayer) -> None:

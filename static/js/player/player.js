@@ -7,6 +7,7 @@ import { listenToKeys } from "./keys.js";
 import { createMixer } from "./mixer.js";
 import { createSession } from "./session.js";
 import { karaokeOf, stemsOf } from "./song.js";
+import { TOO_LONG } from "./stems.js";
 import { createTransport } from "./transport.js";
 
 const VOICE = "vocals"; // what separations call it
@@ -63,6 +64,8 @@ export function createPlayer() {
   function renderProblem(error) {
     problem.querySelector(".problem-sentence").textContent = error.message;
     show(problem, true);
+    show(byId("player-again"), error.code !== TOO_LONG);
+    if (error.code === TOO_LONG) openMixer(false);
     renderState();
   }
 

@@ -1,10 +1,12 @@
 /** Stems fetched and decoded. */
 
 import { ApiError } from "../api.js";
-import { words } from "../format.js";
+import { duration, words } from "../format.js";
 
 const DECODED_LIMIT_BYTES = 2e9; // more would take the tab down; about 20 minutes of four stems
 const BYTES_PER_SECOND = 48000 * 2 * 4; // stereo, float
+
+export const TOO_LONG = "too_long"; // of an ApiError that another try would not help
 
 /**
  * @param {{name: string, url: string, bytes: number}[]} stems
@@ -18,7 +20,7 @@ const BYTES_PER_SECOND = 48000 * 2 * 4; // stereo, float
  */
 export async function loadStems(stems, seconds, decode, on, signal) {
   if (seconds * BYTES_PER_SECOND * stems.length > DECODED_LIMIT_BYTES) {
-    throw new ApiError({ error: "This song is too long to be mixed in a browser. Download the stems instead." });
+    throw new ApiError({ error: tooLong(seconds, stems.length), code: TOO_LONG });
   }
   const total = stems.reduce((sum, { bytes }) => sum + bytes, 0);
   let loaded = 0;
@@ -34,6 +36,11 @@ export async function loadStems(stems, seconds, decode, on, signal) {
       return buffer;
     }),
   );
+}
+
+function tooLong(seconds, count) {
+  const minutes = Math.floor(DECODED_LIMIT_BYTES / BYTES_PER_SECOND / count / 60);
+  return `This song lasts ${duration(seconds)}; with ${count} stems the player takes ${minutes} minutes at most, since all of it has to fit into the browser's memory. Download the stems below and play them in another program.`;
 }
 
 async function fetchBytes(name, url, count, signal) {
