@@ -15,6 +15,7 @@ from tests.serving import Server, wait_until
 
 AXE = Path(__file__).with_name("vendor").joinpath("axe.min.js").read_text(encoding="utf-8")
 JOB_MILLISECONDS = 120_000
+COUNTS = ("completed", "failed", "cancelled", "running", "queued", "paused")
 JUDGE = """async (rules) => {
     const {violations} = await axe.run(document, rules ? {runOnly: {type: "rule", values: rules}} : {});
     return violations.filter(({impact}) => ["serious", "critical"].includes(impact)).flatMap(({id, help, nodes}) =>
@@ -67,6 +68,25 @@ def test_complete_with_player_and_karaoke(page: Page, server: Server, finished: 
     assert_accessible(page)
 
 
+def test_music_that_is_being_made(page: Page, server: Server) -> None:
+    open_page(page, server, "/")
+    form = page.get_by_role("region", name="Music from text")
+    form.get_by_text("More settings").click()
+    form.get_by_label("Description").fill("Slow bossa nova")
+    form.get_by_label("Model").select_option("small")
+    (worker,) = server.worker_pids()
+    os.kill(worker, signal.SIGSTOP)  # it would be done before it is judged
+    try:
+        form.get_by_role("button", name="Make music").click()
+        expect(form.get_by_role("progressbar")).to_be_visible()
+        expect(form.get_by_role("button", name="Cancel")).to_be_enabled()
+        assert_accessible(page)
+        form.get_by_role("button", name="Cancel").click()
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    expect(form.get_by_role("button", name="Make music")).to_be_visible(timeout=JOB_MILLISECONDS)
+
+
 def test_processing_and_failed(page: Page, server: Server, tmp_path: Path) -> None:
     (worker,) = server.worker_pids()
     os.kill(worker, signal.SIGKILL)  # the next one has no model in its memory
@@ -90,7 +110,16 @@ def test_processing_and_failed(page: Page, server: Server, tmp_path: Path) -> No
 
 
 def test_the_dashboard(page: Page, server: Server, finished: dict[str, Any]) -> None:
+    nothing = {"stages": [], "total": dict.fromkeys(COUNTS, 0) | {"success_rate": None}}
+    page.route(
+        "**/jobs/statistics*",
+        lambda route: route.fulfill(json=server.get("/jobs/statistics?hours=24").json() | nothing),
+    )
     open_page(page, server, "/dashboard.html")
+    expect(page.get_by_role("heading", name="Nothing has run in the last day")).to_be_visible()
+    assert_accessible(page)
+    page.unroute("**/jobs/statistics*")
+    page.reload()
     expect(page.locator("#numbers tr")).not_to_have_count(0)
     page.route("**/jobs/statistics*", lambda route: route.abort())
     page.get_by_role("radio", name="Week").check()
