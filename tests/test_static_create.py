@@ -62,6 +62,10 @@ def test_music_is_made_from_text_and_goes_on_from_the_song(
         assert pieces.first.locator("audio").evaluate(SECONDS) == pytest.approx(seconds, abs=0.1)
         made.append(pieces.first.get_by_role("link", name="Download").get_attribute("href") or "")
         assert server.get(made[-1]).content.startswith(b"RIFF")
+    page.set_viewport_size({"width": 390, "height": 844})
+    panels = page.locator("main > .panel:visible").evaluate_all("all => all.map((one) => one.clientWidth)")
+    assert len(set(panels)) == 1, "what was made makes no panel wider"
+    assert panels[0] < 390
     assert made[0].split("/")[3] != finished["file_id"] == made[1].split("/")[3]
     requests.delete(f"{server.url}/cleanup/{made[0].split('/')[3]}", timeout=60)
 

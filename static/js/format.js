@@ -32,6 +32,9 @@ export function timeLeft(seconds) {
   return `about ${Math.round(seconds / 60)} min left`;
 }
 
+/** The server's three dots as one sign, as the page writes them. */
+export const sentence = (text) => text.replaceAll("...", "…");
+
 /** "take.FLAC" → "FLAC". */
 export const extension = (filename) => (filename.includes(".") ? filename.split(".").pop().toUpperCase() : "");
 

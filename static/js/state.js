@@ -53,7 +53,7 @@ export function withConnection(state, connected) {
 export function withUpload(state, loaded, total, seconds) {
   const progress = total ? Math.floor((100 * loaded) / total) : 0;
   const etaSeconds = loaded && loaded < total ? (seconds * (total - loaded)) / loaded : null;
-  const message = loaded < total ? `${size(loaded)} of ${size(total)}` : "Checking the file...";
+  const message = loaded < total ? `${size(loaded)} of ${size(total)}` : "Checking the file…";
   return withStage(state, "upload", { status: "processing", progress, message, etaSeconds, error: null });
 }
 

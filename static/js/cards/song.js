@@ -14,7 +14,7 @@ export function createSongCard() {
     show(card, subject !== null);
     if (!subject) return;
     title.textContent = song ? song.title || song.filename || "Your song" : file.name;
-    artist.textContent = song ? song.artist : file.type;
+    artist.textContent = song ? (song.artist === song.title ? "" : song.artist) : file.type; // a band's song of its own name
     show(artist, artist.textContent !== "");
     facts.replaceChildren(...(song ? songFacts(song) : fileFacts(file)).map((fact) => element("li", {}, fact)));
   };

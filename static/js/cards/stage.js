@@ -1,7 +1,7 @@
 /** One stage: its bar, its status and what the server says of it. */
 
 import { byId, iconUrl, show } from "../dom.js";
-import { timeLeft } from "../format.js";
+import { sentence, timeLeft } from "../format.js";
 
 const STAGES = {
   upload: { title: "Upload", about: "The song travels to the server" },
@@ -51,10 +51,13 @@ export function createStage(name, actions) {
     bar.setAttribute("aria-valuetext", `${STATUSES[stage.status].word} ${stage.progress} percent`);
     percent.textContent = stage.status === "processing" ? `${stage.progress}%` : "";
     eta.textContent = stage.status === "processing" && stage.etaSeconds !== null ? timeLeft(stage.etaSeconds) : "";
-    message.textContent = stage.error ?? stage.message;
-    note.textContent = stage.note ? `${stage.note.message} ${stage.note.progress}%` : "";
+    message.textContent = stage.error ?? (isRepetition(stage) ? "" : sentence(stage.message));
+    note.textContent = stage.note ? `${sentence(stage.note.message)} ${stage.note.progress}%` : "";
     show(note, stage.note !== null);
     failedJob = ["failed", "cancelled"].includes(stage.status) ? stage.jobId : null;
     show(again, failedJob !== null);
   };
 }
+
+/** "Transcription complete" under the word "Complete" says nothing; what else a stage has to say stays. */
+const isRepetition = ({ status, message }) => status === "complete" && / complete\b/.test(message);

@@ -23,11 +23,18 @@ export function createSummary() {
 
 function sentence(state) {
   const { phase, stages, connection, file, queue } = state;
-  if (phase === "idle") return file || nextWaiting(queue) ? "Ready to start" : "Starts when you choose a song";
+  if (phase === "idle") return beginning(stages.upload.status, file !== null || nextWaiting(queue) !== undefined);
   if (phase === "ended") return ENDINGS.find(({ status }) => has(stages, status))?.words ?? "Finished";
-  if (connection === "disconnected") return "Connection lost; the server goes on, this page catches up by itself";
+  if (connection === "disconnected") return "Connection lost; this page catches up by itself once the server answers";
   const current = STAGE_NAMES.find((name) => ["processing", "waiting"].includes(stages[name].status));
   return current ? `Step ${STAGE_NAMES.indexOf(current) + 1} of ${STAGE_NAMES.length}: ${stageTitle(current)}${left(state)}` : "";
+}
+
+/** Before anything runs: an upload that did not arrive is named first. */
+function beginning(upload, ready) {
+  if (upload === "failed") return "The upload failed";
+  if (upload === "cancelled") return "Upload cancelled";
+  return ready ? "Ready to start" : "Starts when you choose a song";
 }
 
 /** The time for all that is to come, when it was measured. */

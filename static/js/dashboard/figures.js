@@ -28,4 +28,4 @@ export function createFigures() {
   };
 }
 
-const endings = (total) => (ended(total) ? `${total.completed} of ${jobs(ended(total))}` : "no job has ended yet");
+const endings = (total) => (ended(total) ? `${total.completed} of ${jobs(ended(total))}` : "no job has ended");

@@ -16,6 +16,6 @@ export function createVisibility() {
     if (!statistics || some) return;
     const window = statistics.hours && (WINDOWS[statistics.hours] ?? `the last ${statistics.hours} hours`);
     heading.textContent = window ? `Nothing has run in ${window}` : "Nothing has run yet";
-    about.textContent = "Times and success are measured, so there are none before the first song.";
+    about.textContent = window ? "Look further back, or take a song apart now." : "Times and success are measured, so there are none before the first song.";
   };
 }

@@ -1,7 +1,7 @@
 /** How a task stands: its bar, the words of the server, the time left, its failure. */
 
 import { byId, show } from "../dom.js";
-import { timeLeft } from "../format.js";
+import { sentence, timeLeft } from "../format.js";
 import { isOnTheWay } from "./tasks.js";
 
 const WORDS = { asked: "Asking the server…", ended: "Fetching the result…" };
@@ -21,7 +21,7 @@ export function createTaskProgress(place, label) {
 
   return function render(task) {
     show(running, isOnTheWay(task));
-    word.textContent = WORDS[task.status] ?? task.note ?? (task.message || "Waiting for its turn…");
+    word.textContent = WORDS[task.status] ?? sentence(task.note ?? (task.message || "Waiting for its turn…"));
     eta.textContent = [`${task.progress}%`, task.etaSeconds === null ? "" : timeLeft(task.etaSeconds)].filter(Boolean).join(" · ");
     fill.style.width = `${task.progress}%`;
     bar.setAttribute("aria-valuenow", task.progress);
