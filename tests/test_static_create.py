@@ -66,6 +66,8 @@ def test_music_is_made_from_text_and_goes_on_from_the_song(
     panels = page.locator("main > .panel:visible").evaluate_all("all => all.map((one) => one.clientWidth)")
     assert len(set(panels)) == 1, "what was made makes no panel wider"
     assert panels[0] < 390
+    right = "one => one.getBoundingClientRect().right"
+    assert pieces.first.evaluate(right) == pytest.approx(form.get_by_label("Description").evaluate(right), abs=1)
     assert made[0].split("/")[3] != finished["file_id"] == made[1].split("/")[3]
     requests.delete(f"{server.url}/cleanup/{made[0].split('/')[3]}", timeout=60)
 
