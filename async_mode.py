@@ -4,10 +4,14 @@ The service was specified on eventlet, and eventlet is in maintenance: nothing e
 """
 
 import os
+import time
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 MODES = ("eventlet", "gevent", "threading")
+MOST_UNREAD = 16  # messages of one WebSocket that wait to be handled
+UNREAD_SECONDS = 0.01
 
 
 def patch(mode: str) -> None:
@@ -39,6 +43,25 @@ def patch(mode: str) -> None:
         from gevent import monkey
 
         monkey.patch_all()
+    if mode != "eventlet":
+        _read_no_faster_than_handled()
+
+
+def _read_no_faster_than_handled() -> None:
+    """Let who floods a WebSocket wait: simple_websocket keeps all that comes, and under gevent nobody else gets on."""
+    from simple_websocket import ws
+
+    take_in = ws.Base._handle_events
+
+    def handle_events(self: Any) -> bool:
+        """Take in what has come, then wait until it is handled."""
+        going: bool = take_in(self)
+        time.sleep(0)  # others' turn
+        while going and self.connected and len(self.input_buffer) > MOST_UNREAD:
+            time.sleep(UNREAD_SECONDS)
+        return going
+
+    ws.Base._handle_events = handle_events
 
 
 def _unmask(data: bytes, mask: Sequence[int], length: int | None = None, offset: int = 0) -> bytes:

@@ -1,5 +1,6 @@
 """The default namespace: every client gets processing_progress, of every file or of those it asked for."""
 
+import time
 from typing import Any
 
 from flask import current_app, request
@@ -10,6 +11,10 @@ from jobs.service import JobService
 from jobs.song_status import song_status
 from sockets import socketio
 from storage.songs import is_file_id
+
+AT_ONCE = 100  # subscriptions that a connection may ask for together, as a page with a queue of songs does
+A_SECOND = 10  # after those; the rest waits unread, which costs nobody but its sender
+MOST_FILES = 1000  # that a connection may follow
 
 
 def emit_event(row: Any) -> None:
@@ -42,6 +47,9 @@ def subscribe(wish: Any = None) -> dict[str, Any]:
     file_id, since = _parse(wish)
     if file_id is None:
         return {"error": 'subscribe takes {"file_id": "...", "since_seq": 0}.'}
+    _take_turn()
+    if len(_followed()) >= MOST_FILES and file_id not in _followed():
+        return {"error": f"One connection may follow {MOST_FILES} files; unsubscribe from some first."}
     jobs: JobService = current_app.extensions["studio"].jobs
     with jobs.tail.lock:  # nothing is emitted between the replay and the joining of the room
         jobs.tail.emit_new()
@@ -65,11 +73,25 @@ def unsubscribe(wish: Any = None) -> dict[str, Any]:
     file_id, _ = _parse(wish)
     if file_id is None:
         return {"error": 'unsubscribe takes {"file_id": "..."}.'}
+    _take_turn()
     leave_room(file_id)
-    own = {request.sid, EVERY_FILE, None}  # type: ignore[attr-defined]
-    if not set(socketio.server.rooms(request.sid)) - own:  # type: ignore[attr-defined]
+    if not _followed():
         join_room(EVERY_FILE)
     return {"file_id": file_id}
+
+
+def _followed() -> set[str]:
+    """Files that the present client asked for."""
+    sid = request.sid  # type: ignore[attr-defined]
+    return set(socketio.server.rooms(sid)) - {sid, EVERY_FILE, None}
+
+
+def _take_turn() -> None:
+    """Let the present client wait when it asks too often; what it sends meanwhile stays unread."""
+    session, now = socketio.server.get_session(request.sid), time.monotonic()  # type: ignore[attr-defined]
+    due = max(session.get("due", 0.0), now - AT_ONCE / A_SECOND) + 1 / A_SECOND
+    session["due"] = due
+    socketio.sleep(max(0.0, due - now))  # at least let the others have their turn
 
 
 def _parse(wish: Any) -> tuple[str | None, int]:

@@ -1,0 +1,105 @@
+"""One client that floods, in each mode of the server: the others are answered as if it were not there."""
+
+import contextlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import websocket
+from flask_openapi3 import OpenAPI
+from werkzeug.serving import make_server
+
+from sockets import progress
+from sockets.progress import A_SECOND, AT_ONCE
+from tests.serving import Server
+
+FLOOD_SECONDS = 2.0
+LONGEST_ANSWER_SECONDS = 1.0  # on a busy machine; milliseconds on a free one
+
+
+@pytest.fixture(scope="module", params=["eventlet", "gevent", "threading"])
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A web process without workers."""
+    folder = tmp_path_factory.mktemp(request.param)
+    running = Server(folder, folder, ASYNC_MODE=request.param, START_WORKERS="false").start(ready=False)
+    yield running
+    assert running.stop() == 0
+
+
+def connected(url: str) -> websocket.WebSocket:
+    """A client that is in the default namespace."""
+    address = url.replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket"
+    client = websocket.create_connection(address, timeout=10)
+    client.recv()
+    client.send("40")
+    assert client.recv().startswith("40")
+    return client
+
+
+def subscribe(file_id: str, number: int | str = "") -> str:
+    """The event as Socket.IO writes it, with the number of its acknowledgement."""
+    return f"42{number}" + json.dumps(["subscribe", {"file_id": file_id}])
+
+
+def test_who_floods_waits_and_nobody_else(service: Server) -> None:
+    flooding, over = connected(service.url), threading.Event()
+    wish = subscribe(str(uuid.uuid4()))
+
+    def flood() -> None:
+        with contextlib.suppress(OSError, websocket.WebSocketException):  # it waits for room until it is shut down
+            while not over.is_set():
+                flooding.send(wish)
+
+    threading.Thread(target=flood, daemon=True).start()
+    longest, ends = 0.0, time.monotonic() + FLOOD_SECONDS
+    while (began := time.monotonic()) < ends:
+        assert requests.get(f"{service.url}/jobs", timeout=10).status_code == 200
+        longest = max(longest, time.monotonic() - began)
+        time.sleep(0.02)
+    late = connected(service.url)
+    late.send(subscribe(str(uuid.uuid4()), 7))
+    assert json.loads(late.recv().removeprefix("437"))[0]["status"] == "unknown"
+    assert longest < LONGEST_ANSWER_SECONDS
+    over.set()
+    flooding.shutdown()
+    late.close()
+
+
+def test_a_page_with_many_songs_is_served_at_once_and_more_at_a_steady_pace(service: Server) -> None:
+    client, more = connected(service.url), 5
+    began, times = time.monotonic(), []
+    for number in range(AT_ONCE + more):
+        client.send(subscribe(str(uuid.uuid4()), number))
+    for number in range(AT_ONCE + more):
+        assert client.recv().startswith(f"43{number}[")
+        times.append(time.monotonic() - began)
+    assert times[-1] > (more - 1) / A_SECOND
+    assert times[AT_ONCE - 1] < AT_ONCE / A_SECOND / 2
+    client.close()
+
+
+def test_a_connection_follows_so_many_files_and_no_more(app: OpenAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "MOST_FILES", 3)
+    web = make_server("127.0.0.1", 0, app, threaded=True)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    client = connected(f"http://127.0.0.1:{web.server_port}")
+    files = [str(uuid.uuid4()) for _ in range(4)]
+
+    def answer(wish: str) -> dict[str, Any]:
+        client.send(wish)
+        acknowledged: dict[str, Any] = json.loads(client.recv().removeprefix("431"))[0]
+        return acknowledged
+
+    for file_id in files[:3]:
+        assert answer(subscribe(file_id, 1))["status"] == "unknown"
+    assert "may follow 3 files" in answer(subscribe(files[3], 1))["error"]
+    assert answer(subscribe(files[0], 1))["status"] == "unknown", "again what it follows already"
+    assert answer(subscribe(files[1], 1).replace("subscribe", "unsubscribe")) == {"file_id": files[1]}
+    assert answer(subscribe(files[3], 1))["status"] == "unknown"
+    client.close()
+    web.shutdown()
