@@ -55,6 +55,7 @@ from routes import (
     generate,
     headers,
     health,
+    limits,
     metrics,
     models,
     pages,
@@ -125,6 +126,7 @@ def create_app(config: Config) -> OpenAPI:
     app.register_blueprint(pages.bp)
     errors.register(app)
     app.before_request(_begin_request)
+    limits.register(app, config.rate_limit, config.upload_rate_limit, config.trusted_proxies, config.redis_url)
     app.after_request(_end_request)
     app.extensions["metrics"] = metrics.Metrics(app.extensions["studio"])
     app.after_request(app.extensions["metrics"].note)

@@ -65,6 +65,18 @@ class Config:
     max_queued_jobs: int = _knob(
         1000, "count", "Jobs that may wait in each queue (gpu, cpu); a request for one more is refused (429).", least=1
     )
+    rate_limit: int = _knob(
+        0, "requests a minute", "Of one client, but for health, metrics and pages; more is refused (429); 0: no limit.",
+        least=0,
+    )  # fmt: skip
+    upload_rate_limit: int = _knob(
+        0, "requests a minute", "Uploads and requests for jobs of one client; more is refused (429); 0: no limit.",
+        least=0,
+    )  # fmt: skip
+    trusted_proxies: int = _knob(
+        0, "count", "Proxies in front whose X-Forwarded-For is believed; else all who come by one are one client.",
+        least=0,
+    )  # fmt: skip
     cors_origins: str = _knob("*", "origins", "Origins that may call from a browser, separated by commas.")
     log_format: str = _knob("text", "text/json", "Log lines for people or for machines.", choices=("text", "json"))
     log_level: str = _knob("INFO", "level", "DEBUG, INFO, WARNING or ERROR.", choices=LEVELS)

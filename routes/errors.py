@@ -65,7 +65,8 @@ class ErrorAnswer(BaseModel):
     request_id: str
 
 
-COMMON: ResponseDict = {400: ErrorAnswer, 500: ErrorAnswer}  # what any route may answer besides its own
+UNLIMITED: ResponseDict = {400: ErrorAnswer, 500: ErrorAnswer}
+COMMON: ResponseDict = {**UNLIMITED, 429: ErrorAnswer}  # what any route may answer besides its own
 
 
 def register(app: Flask) -> None:

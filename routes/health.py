@@ -11,10 +11,10 @@ import models
 from errors import ModelUnavailable
 from jobs.job import QUEUED
 from routes.context import studio
-from routes.errors import COMMON, ErrorAnswer
+from routes.errors import UNLIMITED, ErrorAnswer
 
 TAG = Tag(name="health", description="Is the service there?")
-bp = APIBlueprint("health", __name__, abp_responses=COMMON, abp_tags=[TAG])
+bp = APIBlueprint("health", __name__, abp_responses=UNLIMITED, abp_tags=[TAG])
 
 
 class HealthAnswer(BaseModel):

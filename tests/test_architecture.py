@@ -29,8 +29,9 @@ HEAVY = {
     "torch", "torchaudio", "numpy", "scipy", "librosa", "soundfile", "numba", "sklearn", "transformers", "accelerate",
     "whisper", "demucs", "diffq", "matplotlib", "av", "audiocraft",
 }  # fmt: skip
-NEVER_LOADED = ("torch", "numpy", "librosa", "scipy", "transformers", "whisper", "demucs", "matplotlib", "av")
-WEB = {"flask", "flask_cors", "flask_openapi3", "flask_socketio", "socketio", "werkzeug"}
+NEVER_LOADED = ("torch", "numpy", "librosa", "scipy", "transformers", "whisper", "demucs", "matplotlib", "av",
+                "flask_limiter")  # fmt: skip
+WEB = {"flask", "flask_cors", "flask_limiter", "flask_openapi3", "flask_socketio", "socketio", "werkzeug"}
 DATABASE = {"sqlalchemy", "sqlite3", "huey", "redis"}
 SERVERS = {"eventlet", "gevent"}
 READS_CONFIG = {("app.py", "<module>"), ("jobs/worker.py", "main"), ("jobs/live_worker.py", "main"),

@@ -70,6 +70,7 @@ def test_a_variable_sets_its_knob_and_an_empty_one_does_not(name: str, text: str
         ("RETENTION_HOURS", "-1"), ("RETENTION_HOURS", "a day"), ("RETENTION_HOURS", "nan"),
         ("MIN_FREE_DISK", "-1"), ("MIN_FREE_DISK", "1 GB"), ("MIN_FREE_DISK", "1.5"),
         ("MAX_QUEUED_JOBS", "0"), ("MAX_QUEUED_JOBS", "many"), ("MAX_QUEUED_JOBS", "1.5"),
+        ("RATE_LIMIT", "-1"), ("RATE_LIMIT", "60 per minute"), ("UPLOAD_RATE_LIMIT", "1.5"), ("TRUSTED_PROXIES", "-1"),
         ("MAX_ATTEMPTS", "0"), ("SILENCE_SECONDS", "soon"), ("SILENCE_SECONDS", "nan"), ("HEARTBEAT_SECONDS", "0"),
         ("HEARTBEAT_SECONDS", "-2"), ("CANCEL_SECONDS", "-1"), ("DRAIN_SECONDS", "-0.5"),
         ("DEVICE", "gpu"), ("DEVICE", "cpu:0"), ("DEVICE", "cuda:"), ("DEVICE", "cuda:N"), ("DEVICE", "cuda:one"),
@@ -151,7 +152,8 @@ def test_a_child_process_gets_the_same_settings() -> None:
         redis_url="redis://h", models_dir=Path("m"), device="mps", require_gpu=True, musicgen_engine="audiocraft",
         async_mode="threading", live_workers=2, live_sessions=3, live_idle_seconds=9.0, live_variant="tiny",
         max_content_length=5, cors_origins="http://a", log_format="json", log_level="ERROR",
-        max_duration_seconds=8.0, max_queued_jobs=6, job_timeout_seconds=60.0, retention_hours=24.0, min_free_disk=0,
+        max_duration_seconds=8.0, max_queued_jobs=6, rate_limit=4, upload_rate_limit=3, trusted_proxies=1,
+        job_timeout_seconds=60.0, retention_hours=24.0, min_free_disk=0,
         start_workers=False, model_memory_reserve=0, heartbeat_seconds=0.25, silence_seconds=0.5, max_attempts=9,
         cancel_seconds=0.75, drain_seconds=7.0,
     )  # fmt: skip

@@ -4,10 +4,12 @@ import dataclasses
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import mutagen.id3
 import numpy as np
 import pytest
+import requests
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -15,6 +17,7 @@ from config import Config
 from models import audio
 from tests import contract, render
 from tests.library import Library
+from tests.serving import RedisServer, Server
 
 MAX_QUEUED_JOBS = 2
 MAX_DURATION_SECONDS = 4.0
@@ -144,3 +147,93 @@ def test_before_the_disk_is_full_nothing_new_is_taken_and_all_else_goes_on(
     assert client.get("/songs").json["total"] == 2
     assert client.get(f"/download/{song}").data == b"RIFF...."
     assert client.delete(f"/cleanup/{other}").status_code == 200
+
+
+RATE, SUBMISSIONS = 8, 2
+SOMEBODY, SOMEBODY_ELSE = "192.0.2.1", "192.0.2.2"
+
+
+def limited(config: Config, **settings: Any) -> FlaskClient:
+    """A client of an app with low rates."""
+    from app import create_app
+
+    rates = {"rate_limit": RATE, "upload_rate_limit": SUBMISSIONS}
+    return create_app(dataclasses.replace(config, **rates | settings)).test_client()
+
+
+def statuses(client: FlaskClient, path: str, count: int, address: str = SOMEBODY, **headers: str) -> list[int]:
+    """What so many requests are answered."""
+    sent = {"environ_base": {"REMOTE_ADDR": address}, "headers": headers}
+    return [client.get(path, **sent).status_code for _ in range(count)]
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_back(config: Config) -> None:
+    client = limited(config)
+    assert statuses(client, "/songs", RATE) == [200] * RATE
+    answer = client.get("/jobs", environ_base={"REMOTE_ADDR": SOMEBODY})
+    seconds = int(answer.headers["Retry-After"])
+    assert 1 <= seconds <= 60
+    said = contract.error(answer, 429, "rate_limited")["error"]
+    assert said == f"You may send {RATE} requests a minute; try again in {seconds} s."
+    assert statuses(client, "/songs", 1, SOMEBODY_ELSE) == [200]
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/status", "/metrics", "/", "/docs", "/openapi.json",
+                                  "/static/css/theme.css"])  # fmt: skip
+def test_health_metrics_and_pages_are_always_answered(config: Config, path: str) -> None:
+    client = limited(config, rate_limit=1)
+    assert statuses(client, "/songs", 2) == [200, 429]
+    assert statuses(client, path, 3) == [200] * 3
+
+
+def test_uploads_and_jobs_have_a_rate_of_their_own(config: Config, tone: Path) -> None:
+    client = limited(config, rate_limit=0)
+    assert [upload(client, tone).status_code for _ in range(SUBMISSIONS)] == [200] * SUBMISSIONS
+    song = client.get("/songs").json["songs"][0]["file_id"]
+    for path in (f"/process/demucs/{song}", f"/separate/{song}", f"/analyze/chroma/{song}", "/transcribe",
+                 "/generate/text-to-music", f"/jobs/{song}/retry", "/upload"):  # fmt: skip
+        said = contract.error(client.post(path), 429, "rate_limited")["error"]
+        assert f"{SUBMISSIONS} uploads and jobs a minute" in said, path
+    assert not list((config.upload_folder / ".incoming").iterdir())
+    assert client.get("/songs").json["total"] == SUBMISSIONS
+    assert client.post(f"/jobs/{song}/cancel").status_code == 404
+    assert client.delete(f"/cleanup/{song}").status_code == 200
+
+
+def test_who_is_one_client(config: Config) -> None:
+    client = limited(config, rate_limit=1)
+    assert statuses(client, "/songs", 2, "2001:db8:1:2:3::4") == [200, 429]
+    assert statuses(client, "/songs", 1, "2001:db8:1:2:ffff::5") == [429], "an IPv6 network is one client"
+    assert statuses(client, "/songs", 1, "2001:db8:1:3::4") == [200]
+    assert statuses(client, "/songs", 2, "::ffff:192.0.2.9") == [200, 429]
+    assert statuses(client, "/songs", 1, "192.0.2.9") == [429]
+    assert statuses(client, "/songs", 2, "") == [200, 429], "a Unix socket"
+    forged = {"X-Forwarded-For": "198.51.100.7"}
+    assert statuses(client, "/songs", 1, "192.0.2.9", **forged) == [429], "nobody said that it may be believed"
+
+
+def test_behind_a_proxy_the_address_that_it_saw_counts(config: Config) -> None:
+    client = limited(config, rate_limit=1, trusted_proxies=1)
+    assert statuses(client, "/songs", 2, "127.0.0.1", **{"X-Forwarded-For": SOMEBODY}) == [200, 429]
+    assert statuses(client, "/songs", 1, "127.0.0.1", **{"X-Forwarded-For": SOMEBODY_ELSE}) == [200]
+    invented = {"X-Forwarded-For": f"198.51.100.7, {SOMEBODY}"}
+    assert statuses(client, "/songs", 1, "127.0.0.1", **invented) == [429], "what the client wrote itself"
+
+
+def test_web_processes_with_redis_count_together_and_alone_when_it_is_gone(
+    config: Config, tmp_path: Path
+) -> None:
+    redis = RedisServer(tmp_path).start()
+    one, other = (limited(config, rate_limit=2, redis_url=redis.url) for _ in range(2))
+    assert [statuses(each, "/songs", 1) for each in (one, other, one, other)] == [[200], [200], [429], [429]]
+    redis.stop()
+    assert statuses(one, "/songs", 3) == [200, 200, 429]
+
+
+@pytest.mark.parametrize("mode", ["eventlet", "gevent", "threading"])
+def test_rates_hold_in_every_mode_and_a_large_upload_hears_of_them(tmp_path: Path, mode: str) -> None:
+    server = Server(tmp_path, tmp_path, ASYNC_MODE=mode, START_WORKERS="false", UPLOAD_RATE_LIMIT=1).start(ready=False)
+    assert requests.post(f"{server.url}/upload", timeout=20).status_code == 400
+    answer = requests.post(f"{server.url}/upload", files={"file": ("x.wav", bytes(20_000_000))}, timeout=20)
+    contract.error(answer, 429, "rate_limited")
+    assert server.stop() == 0
