@@ -46,9 +46,9 @@ def subscribe(file_id: str, number: int | str = "") -> str:
     return f"42{number}" + json.dumps(["subscribe", {"file_id": file_id}])
 
 
-def test_who_floods_waits_and_nobody_else(service: Server) -> None:
+@pytest.mark.parametrize("wish", [subscribe(str(uuid.uuid4())), '42["nothing",{}]'], ids=["subscribe", "unknown"])
+def test_who_floods_waits_and_nobody_else(service: Server, wish: str) -> None:
     flooding, over = connected(service.url), threading.Event()
-    wish = subscribe(str(uuid.uuid4()))
 
     def flood() -> None:
         with contextlib.suppress(OSError, websocket.WebSocketException):  # it waits for room until it is shut down
