@@ -1,23 +1,20 @@
 """A live worker as the web process sees it: a process of its own, and what goes to it and comes from it."""
 
 import logging
-import os
 import queue
 import secrets
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import processes
 from config import Config
 from jobs.live_link import TOKEN_VARIABLE, Link
 from jobs.supervisor import describe_exit
 
-ROOT = Path(__file__).resolve().parent.parent
 HELLO_SECONDS = 60.0  # it may take so long until it connects
 LOOK_SECONDS = 0.5  # between looks at whether it still lives, until it has connected
 END_SECONDS = 5.0  # between the end of its connection and its own
@@ -49,10 +46,8 @@ class LiveProcess:
         self._stopping = False
         token = secrets.token_hex(16)
         listener = socket.create_server(("127.0.0.1", 0))
-        command = [sys.executable, "-P", "-m", "jobs.live_worker", "--port", str(listener.getsockname()[1]),
-                   "--index", str(index)]  # fmt: skip
-        import_from = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = os.environ | config.environment() | {"PYTHONPATH": import_from, TOKEN_VARIABLE: token}
+        command = processes.command("jobs.live_worker", "--port", listener.getsockname()[1], "--index", index)
+        environment = processes.environment(**config.environment(), **{TOKEN_VARIABLE: token})
         self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
         threading.Thread(target=self._serve, args=(listener, token), name="live-worker", daemon=True).start()
 

@@ -4,18 +4,16 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
+import processes
 from config import Config
 from jobs import counters
 from jobs.store import JobStore
 from jobs.sweeper import Sweeper
 
-ROOT = Path(__file__).resolve().parent.parent
 WATCH_SECONDS = 0.2
 SWEEP_SECONDS = 2.0
 BIRTH_SECONDS = 60.0  # a worker may take so long before its first sign of life
@@ -106,11 +104,9 @@ class Supervisor:
     def _spawn(self, child: Child) -> None:
         """Start a worker process; it ends when our end of its standard input closes, which it does when we die."""
         child.id = f"{os.getpid()}-{child.queue}{child.index}-{time.time_ns():x}"
-        # It stays in our folder, where relative paths mean what they mean to us; -P: and imports nothing from there.
-        command = [sys.executable, "-P", "-m", "jobs.worker", "--supervised", "--id", child.id, "--queue", child.queue,
-                   "--device-index", str(child.index)]  # fmt: skip
-        import_from = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = os.environ | self._config.environment() | {"PYTHONPATH": import_from}
+        command = processes.command("jobs.worker", "--supervised", "--id", child.id, "--queue", child.queue,
+                                    "--device-index", child.index)  # fmt: skip
+        environment = processes.environment(**self._config.environment())
         child.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
         child.started_at = time.monotonic()
         child.heard_at = time.time() + BIRTH_SECONDS

@@ -58,7 +58,9 @@ def register(app: Flask, per_minute: int, submissions_per_minute: int, trusted_p
     )  # fmt: skip
     limiter.request_filter(_exempt)
     limiter.init_app(app)
-    app.register_error_handler(RateLimitExceeded, lambda error: _refuse(limiter, error.description, error.limit.limit))
+    app.register_error_handler(
+        RateLimitExceeded, lambda error: _refuse(limiter, error.description, error.limit.limit.amount)
+    )
 
 
 def client() -> str:
@@ -85,11 +87,10 @@ def _submits() -> bool:
     return request.method == "POST" and (request.blueprint in SUBMITTING or request.endpoint == RETRY)
 
 
-def _refuse(limiter: "Limiter", what: str | None, limit: object) -> Response:
+def _refuse(limiter: "Limiter", what: str | None, most: int) -> Response:
     """Say which limit it is and when it is worth another try."""
     reset_at = limiter.current_limit.window.reset_time if limiter.current_limit else 0.0
     seconds = max(1, math.ceil(reset_at - time.time()))
-    most = getattr(limit, "amount", "so many")
     response = answer(f"You may send {most} {what} a minute; try again in {seconds} s.", "rate_limited", 429)
     response.headers["Retry-After"] = str(seconds)
     return response

@@ -14,11 +14,12 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {  # what each room may import of ours
     "errors": set(),
     "logs": set(),
+    "processes": set(),
     "async_mode": set(),
     "config": {"errors", "async_mode"},
-    "models": {"models", "errors"},
+    "models": {"models", "errors", "processes"},
     "storage": {"storage", "errors"},
-    "jobs": {"jobs", "models", "storage", "errors", "logs", "config"},
+    "jobs": {"jobs", "models", "storage", "errors", "logs", "config", "processes"},
     "sockets": {"sockets", "jobs", "storage", "errors", "logs"},
     "routes": {"routes", "jobs", "models", "storage", "errors", "logs"},
     "app": {"routes", "sockets", "jobs", "storage", "errors", "logs", "config", "async_mode"},
@@ -146,12 +147,10 @@ def test_only_entry_points_read_the_settings() -> None:
     found = {(file, function) for file, function, call in _attributes() if call == "from_environment"}
     assert found == READS_CONFIG
     readers = {file for file, _, name in _attributes() if name in ("environ", "getenv", "putenv")}
-    # The environment goes to children (supervisor, live, demo), a live worker finds its token in it, Numba is told its
-    # folder by it (compiled), weights looks for the caches of libraries, eventlet is set up through it, a WSGI request
-    # has an environ of its own.
-    handed = {
-        "demo.py", "jobs/supervisor.py", "jobs/live_process.py", "jobs/live_worker.py", "jobs/compiled.py",
-    }  # fmt: skip
+    # The environment goes to children (processes, demo), a live worker finds its token in it, Numba is told its folder
+    # by it (compiled), weights looks for the caches of libraries, eventlet is set up through it, a WSGI request has an
+    # environ of its own.
+    handed = {"processes.py", "demo.py", "jobs/live_worker.py", "jobs/compiled.py"}
     assert readers <= {*handed, "config.py", "models/weights.py", "async_mode.py", "routes/requests.py"}
 
 

@@ -148,9 +148,7 @@ def test_badge_follows_the_server(open_page: OpenPage, tmp_path: Path, weights_d
 
 def test_reload_in_mid_job_comes_back_and_follows(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(studio)
-    page.set_input_files("#file", _tone(tmp_path / "Dusk - Long.wav", seconds=12))
-    _start(page)
-    expect(_card(page, "separation")).to_have_attribute("data-status", "processing", timeout=JOB_MILLISECONDS)
+    _separate(_tone(tmp_path / "Dusk - Long.wav", seconds=12), page)
     with _held(studio.worker_pids()):
         seen = _percent(page, "separation")
         page.reload()
@@ -164,9 +162,7 @@ def test_reload_in_mid_job_comes_back_and_follows(studio: Server, open_page: Ope
 
 def test_two_tabs_of_a_song_show_the_same(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
     first = open_page(studio)
-    first.set_input_files("#file", _tone(tmp_path / "Dusk - Long.wav", seconds=12))
-    _start(first)
-    expect(_card(first, "separation")).to_have_attribute("data-status", "processing", timeout=JOB_MILLISECONDS)
+    _separate(_tone(tmp_path / "Dusk - Long.wav", seconds=12), first)
     with _held(studio.worker_pids()):
         second = open_page(studio, first.url.removeprefix(studio.url))
         expect(_card(second, "separation")).to_have_attribute("data-status", "processing")
@@ -247,6 +243,13 @@ def _start(page: Page, transcription: str = "tiny") -> None:
     """Start, with a transcription model."""
     page.select_option("#transcription-variant", transcription)
     page.get_by_role("button", name="Start processing").click()
+
+
+def _separate(song: Path, page: Page) -> None:
+    """Have a song taken apart; returns while it is."""
+    page.set_input_files("#file", song)
+    _start(page)
+    expect(_card(page, "separation")).to_have_attribute("data-status", "processing", timeout=JOB_MILLISECONDS)
 
 
 def _card(page: Page, stage: str) -> Locator:

@@ -1,6 +1,7 @@
 /** Which variants take a song apart and write down its words: those of the shown song's jobs, or those that are chosen. */
 
 import { byId } from "../dom.js";
+import { newest } from "../jobs.js";
 import { fillVariants } from "./variants.js";
 
 const CHOICES = [
@@ -16,7 +17,7 @@ export function createOptions() {
     if (shown[0] === models && shown[1] === made) return;
     for (const { model, select, about } of CHOICES) {
       if (models?.[model] && models !== shown[0]) fillVariants(byId(select), byId(about), models[model]);
-      showVariant(byId(select), newest(made ?? [], model)?.model_variant);
+      showVariant(byId(select), newest(made, model)?.model_variant);
     }
     shown = [models, made];
   };
@@ -37,8 +38,4 @@ function showVariant(select, variant) {
   else delete select.dataset.chosen;
   select.value = variant ?? choice;
   select.onchange?.();
-}
-
-function newest(jobs, model) {
-  return jobs.filter((job) => job.model === model).sort((a, b) => b.created_at - a.created_at)[0];
 }

@@ -1,6 +1,7 @@
 /** What the player needs of a song's jobs: its stems, and the words of its karaoke package. Pure functions. */
 
 import { stem } from "../format.js";
+import { newestCompleted } from "../jobs.js";
 
 /**
  * The stems of the newest separation, as its result lists them; sums of them (an instrumental) are not listed there.
@@ -9,7 +10,7 @@ import { stem } from "../format.js";
  * @returns {{name: string, url: string, bytes: number}[]}
  */
 export function stemsOf(jobs) {
-  const { result, files = [] } = newest(jobs, "demucs") ?? {};
+  const { result, files = [] } = newestCompleted(jobs, "demucs") ?? {};
   const file = (name) => files.find(({ filename }) => stem(filename) === name);
   return (result?.tracks ?? [])
     .filter(file)
@@ -22,13 +23,8 @@ export function stemsOf(jobs) {
  * @returns {{url: string | null, message: string, seconds: number} | null} null without a package
  */
 export function karaokeOf(jobs) {
-  const { result, files = [] } = newest(jobs, "karaoke") ?? {};
+  const { result, files = [] } = newestCompleted(jobs, "karaoke") ?? {};
   if (!result) return null;
   const sync = files.find(({ filename }) => filename === result.sync_file);
   return { url: sync?.download_url ?? null, message: result.message ?? "", seconds: result.duration };
-}
-
-function newest(jobs, model) {
-  const made = (jobs ?? []).filter((job) => job.model === model && job.status === "completed");
-  return made.sort((a, b) => b.created_at - a.created_at)[0];
 }
