@@ -9,13 +9,13 @@ from flask_openapi3 import OpenAPI
 from prometheus_client import openmetrics
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import event
 
 import config
 from jobs import counters
 from jobs.store import JobStore
 from storage.database import Database
 from tests.library import NOBODYS, Library
+from tests.queries import asked_here
 from tests.rows import WORKER, a_job
 from tests.serving import ROOT
 
@@ -120,9 +120,7 @@ def test_requests_go_by_their_route_whatever_clients_invent(client: FlaskClient)
 
 
 def test_a_scrape_asks_a_fixed_number_of_times(client: FlaskClient, library: Library) -> None:
-    asked: list[str] = []
-    engine = library.store.database.engine
-    event.listen(engine, "before_cursor_execute", lambda *arguments: asked.append(arguments[2]))
+    asked = asked_here(library.store.database.engine)
     for stage in ("separation", "transcription", "karaoke"):
         for _ in range(5):
             library.fail(library.add_job(stage=stage).id)

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from jobs import statistics as counting
 from jobs.tables import jobs, workers
 from storage.database import Database
 from tests import contract
 from tests.library import Library
+from tests.queries import asked_here
 
 NOTHING = {"completed": 0, "failed": 0, "cancelled": 0, "running": 0, "queued": 0, "paused": 0, "success_rate": None}
 UNMEASURED = {
@@ -112,9 +113,8 @@ def test_a_long_history_is_counted_whole_and_measured_at_its_end(
     monkeypatch.setattr(counting, "MEASURED_JOBS", 3)
     for run in range(1, 8):
         put(library, "completed", run=float(run), ended_ago=1000.0 - run)
-    asked: list[tuple[str, Any]] = []
     database: Database = library.store.database
-    event.listen(database.engine, "before_cursor_execute", lambda *arguments: asked.append(arguments[2:4]))
+    asked = asked_here(database.engine)
     (found,) = counting.statistics(database).stages
     assert found.counts.completed == 7
     assert (found.times.average_run_seconds, found.times.median_run_seconds) == (pytest.approx(6), pytest.approx(6))
