@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, create_engine, event
+from sqlalchemy import DDL, Connection, MetaData, create_engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.schema import CreateColumn
 
 from errors import InvalidInput
 
@@ -42,7 +43,10 @@ class Database:
             self.engine = create_engine(url, pool_pre_ping=True)
 
     def create_tables(self) -> None:
-        """Make the tables that are not there yet.
+        """Make the tables and columns that are not there yet.
+
+        So a database of an earlier version goes on; what it has is never changed. New columns have to be nullable, and
+        only new tables get their indices.
 
         Raises
         ------
@@ -50,7 +54,9 @@ class Database:
             When the database cannot be opened.
         """
         try:
-            METADATA.create_all(self.engine)
+            with self.writing() as connection:
+                METADATA.create_all(connection)
+                _add_missing(connection)
         except DBAPIError as error:
             raise InvalidInput(f"DATABASE_URL={self._shown!r}: that database cannot be used: {error.orig}") from error
 
@@ -69,6 +75,17 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def _add_missing(connection: Connection) -> None:
+    """Add the columns that tables of an earlier version lack."""
+    known = inspect(connection)
+    for table in METADATA.sorted_tables:
+        there = {column["name"] for column in known.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                name = connection.dialect.identifier_preparer.format_table(table)
+                connection.execute(DDL(f"ALTER TABLE {name} ADD COLUMN {CreateColumn(column).compile(connection)}"))
 
 
 def _check(url: str) -> str:

@@ -4,8 +4,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import JSON, Connection, Float, inspect, text
 
+import jobs.tables  # noqa: F401  (declares them)
 from storage.database import Database
 
 
@@ -74,3 +75,22 @@ def test_a_letter_is_the_same_in_either_case_in_every_script(database: Database)
     with database.reading() as connection:
         assert connection.execute(text("select lower('ЂОРЂЕ É')")).scalar() == "ђорђе é"
         assert connection.execute(text("select lower(null)")).scalar() is None
+
+
+def test_a_database_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studio.db'}"
+    Database(url).create_tables()
+    earlier = Database(url)
+    with earlier.writing() as connection:
+        connection.execute(text("insert into workers values ('w', 'gpu', 1.0, '{}')"))
+        connection.execute(text("alter table jobs drop column error"))
+        connection.execute(text("alter table jobs drop column started_at"))
+    newer = Database(url)
+    newer.create_tables()
+    newer.create_tables()
+    known = inspect(newer.engine)
+    added = {column["name"]: column for column in known.get_columns("jobs")}
+    assert isinstance(added["error"]["type"], JSON)
+    assert isinstance(added["started_at"]["type"], Float)
+    with newer.reading() as connection:
+        assert connection.execute(text("select id from workers")).scalars().all() == ["w"]
