@@ -37,6 +37,7 @@ from flask_openapi3 import Info, OpenAPI
 
 import sockets.live
 import sockets.progress
+from jobs.courier import Courier
 from jobs.emitter import redis_publisher
 from jobs.live import LiveService
 from jobs.queue import Queue
@@ -46,6 +47,7 @@ from jobs.store import JobStore
 from jobs.supervisor import Supervisor
 from jobs.sweeper import Sweeper
 from jobs.tail import Tail
+from jobs.webhooks import Webhooks
 from logs import configure_logging, request_id
 from routes import (
     analyze,
@@ -90,15 +92,17 @@ log = logging.getLogger("studio")
 
 @dataclass(frozen=True)
 class Background:
-    """What runs beside the requests: the tail of events and the supervisor of workers."""
+    """What runs beside the requests: the tail of events, the supervisor of workers, the courier of webhooks."""
 
     tail: Tail
     supervisor: Supervisor
+    courier: Courier
 
     def start(self) -> None:
-        """Begin to follow events and to keep workers alive."""
+        """Begin to follow events, to keep workers alive and to deliver webhooks."""
         self.tail.start()
         self.supervisor.start()
+        self.courier.start()
 
 
 def create_app(config: Config) -> OpenAPI:
@@ -161,9 +165,10 @@ def _build(app: OpenAPI, config: Config) -> None:
         return supervisor.expects(queue_name) or any(worker.queue == queue_name for worker in alive)
 
     files.remove_abandoned()
+    webhooks = Webhooks(store, config.webhook_secret, config.webhook_private)
     jobs = JobService(store, queue, Songs(database), files, tail, worker_expected, config.cancel_seconds,
-                      config.max_queued_jobs)  # fmt: skip
-    app.extensions["background"] = Background(tail, supervisor)
+                      config.max_queued_jobs, webhooks)  # fmt: skip
+    app.extensions["background"] = Background(tail, supervisor, Courier(webhooks))
     app.extensions["live"] = LiveService(config, sockets.live.deliver)
     app.extensions["studio"] = Studio(
         jobs=jobs, models_dir=config.models_dir, musicgen_engine=config.musicgen_engine,
@@ -231,6 +236,7 @@ def serve(config: Config) -> int:
     supervisor.drain()
     supervisor.stopped.wait()
     app.extensions["live"].stop()
+    background.courier.stop()
     background.tail.stop()
     log.info("stopped")
     return 1 if failed else 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import CompoundSelect, delete, or_, select, union
 
 from jobs.job import ACTIVE
-from jobs.tables import events, jobs
+from jobs.tables import events, jobs, webhooks
 from storage.database import Database
 from storage.files import Files
 from storage.songs import songs
@@ -55,7 +55,7 @@ class Retention:
         with self._database.writing() as connection:
             if connection.execute(_expired(before, file_id)).first() is None:
                 return
-            for table in (jobs, events, songs):
+            for table in (jobs, events, webhooks, songs):
                 connection.execute(delete(table).where(table.c.file_id == file_id))
         try:
             names = self._files.remove_song(file_id)

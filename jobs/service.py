@@ -12,6 +12,7 @@ from jobs.job import ACTIVE, CANCELLED, COMPLETED, ENDED, FAILED, Job, NewJob
 from jobs.queue import Queue
 from jobs.store import JobStore
 from jobs.tail import Tail
+from jobs.webhooks import Webhooks
 from storage.files import Files
 from storage.songs import Songs, is_file_id
 
@@ -34,20 +35,32 @@ class JobService:
     cancel_seconds : float
     max_queued_jobs : int
         As in the configuration.
+    webhooks : Webhooks
     """
 
     def __init__(self, store: JobStore, queue: Queue, songs: Songs, files: Files, tail: Tail,
                  worker_expected: Callable[[str], bool], cancel_seconds: float,
-                 max_queued_jobs: int) -> None:  # fmt: skip
+                 max_queued_jobs: int, webhooks: Webhooks) -> None:  # fmt: skip
         self.store, self.queue, self.songs, self.files, self.tail = store, queue, songs, files, tail
         self.inputs = Inputs(store, songs, files)
         self._worker_expected, self._cancel_seconds = worker_expected, cancel_seconds
-        self._max_queued_jobs = max_queued_jobs
+        self._max_queued_jobs, self.webhooks = max_queued_jobs, webhooks
 
-    def submit(self, new: NewJob, *, force: bool = False, opening: Sequence[Event] = ()) -> tuple[Job, bool]:
+    def submit(self, new: NewJob, *, force: bool = False, opening: Sequence[Event] = (),
+               webhook_url: str | None = None) -> tuple[Job, bool]:  # fmt: skip
         """Queue a job and what it needs first, join the equal one that is active, or find the equal one that is done.
 
         One that read older results of other jobs than there are now is not done.
+
+        Parameters
+        ----------
+        new : NewJob
+        force : bool
+            Run it although the result is there.
+        opening : sequence of Event
+            Stored with it.
+        webhook_url : str, optional
+            Told when the job, with all that follows it, has ended.
 
         Returns
         -------
@@ -57,6 +70,8 @@ class JobService:
 
         Raises
         ------
+        InvalidInput
+            When webhook_url is none that this service may call.
         ModelUnavailable
             When no worker is alive to run it.
         Conflict
@@ -66,11 +81,19 @@ class JobService:
         StorageFull
             When too little room is left where its results would go.
         """
+        self.webhooks.check(webhook_url)
+        job, skipped, created = self._submit(new, force, opening)
+        if webhook_url is not None:
+            self.webhooks.add(job, webhook_url, whole_pipeline=created)
+        return job, skipped
+
+    def _submit(self, new: NewJob, force: bool, opening: Sequence[Event]) -> tuple[Job, bool, bool]:
+        """The job that a request gets, whether its result was there already, and whether it was created for it."""
         if not force and (done := self._finished(new)):
-            return done, True
+            return done, True, False
         if not new.pipeline_id:
             if active := self.store.find(parameters_hash=new.parameters_hash, status=ACTIVE, limit=1):
-                return active[0], False
+                return active[0], False, False
             if missing := self.inputs.missing_jobs(new):
                 new = pipeline.chain([*missing, new], str(uuid.uuid4()), new.request_id)
         if not self._worker_expected(new.queue):
@@ -80,7 +103,7 @@ class JobService:
         if created:
             self.queue.put(job.queue, job.id)
             self.tail.wake()
-        return job, False
+        return job, False, created
 
     def wait(self, job_id: str) -> Job:
         """The job when it has completed.
@@ -163,6 +186,7 @@ class JobService:
         self.files.check_room()
         if not self.store.retry(job_id, max_queued=self._max_queued_jobs):
             raise Conflict(f"Job {job_id} is {job.status}; only failed and cancelled jobs retry, alone of their kind.")
+        self.webhooks.rearm(job)
         self.queue.put(job.queue, job_id)
         self.tail.wake()
         return self.get(job_id)

@@ -13,7 +13,7 @@ from errors import QueueFull
 from jobs import counters
 from jobs.events import Event
 from jobs.job import ACTIVE, CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED, RUNNING, Job, NewJob, Outcome
-from jobs.tables import events, jobs, workers
+from jobs.tables import events, jobs, webhooks, workers
 from storage.database import Database
 from storage.songs import songs
 
@@ -193,10 +193,11 @@ class JobStore:
             return False
 
     def remove_song(self, file_id: str) -> None:
-        """Forget every job and event of a song."""
+        """Forget every job, event and webhook of a song."""
         with self.database.writing() as connection:
             connection.execute(delete(jobs).where(jobs.c.file_id == file_id))
             connection.execute(delete(events).where(events.c.file_id == file_id))
+            connection.execute(delete(webhooks).where(webhooks.c.file_id == file_id))
 
     def events(self, *, after: int, file_id: str | None = None, until: int | None = None) -> list[Any]:
         """Stored events with a greater sequence number, oldest first."""

@@ -1,4 +1,4 @@
-"""The tables of jobs, events, workers and counters."""
+"""The tables of jobs, events, workers, webhooks and counters."""
 
 from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, String, Table, Text, func
 
@@ -61,6 +61,20 @@ workers = Table(
     Column("queue", String(8), nullable=False),
     Column("heartbeat_at", Float, nullable=False),
     Column("info", JSON, nullable=False),
+)  # fmt: skip
+
+webhooks = Table(
+    "webhooks", METADATA,
+    Column("id", String(36), primary_key=True),
+    Column("job_id", String(36), nullable=False, index=True),
+    Column("pipeline_id", String(36), index=True),
+    Column("file_id", String(36), nullable=False, index=True),
+    Column("url", Text, nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("error", Text),
+    Column("created_at", Float, nullable=False),
 )  # fmt: skip
 
 counters = Table(

@@ -34,6 +34,21 @@ class JobAnswer(BaseModel):
     error: dict[str, Any] | None
 
 
+class WebhookAnswer(BaseModel):
+    """Who is told of a job's end, and how that went so far."""
+
+    url: str
+    status: Literal["waiting", "delivered", "given_up"]
+    attempts: int
+    error: str | None
+
+
+class OneJobAnswer(JobAnswer):
+    """A job's record with its webhooks."""
+
+    webhooks: list[WebhookAnswer]
+
+
 class JobsAnswer(BaseModel):
     """A page of jobs."""
 
@@ -64,10 +79,13 @@ def list_jobs(query: JobsQuery) -> Response:
     return jsonify(jobs=[job_record(job) for job in found], total=studio().store.count(**equal))
 
 
-@bp.get("/jobs/<job_id>", responses={200: JobAnswer, 404: ErrorAnswer})
+@bp.get("/jobs/<job_id>", responses={200: OneJobAnswer, 404: ErrorAnswer})
 def one_job(path: JobPath) -> Response:
-    """One job."""
-    return jsonify(job_record(studio().jobs.get(path.job_id)))
+    """One job, and who is told of its end."""
+    job = studio().jobs.get(path.job_id)
+    told = [{name: getattr(hook, name) for name in WebhookAnswer.model_fields}
+            for hook in studio().jobs.webhooks.of_job(job)]  # fmt: skip
+    return jsonify(job_record(job) | {"webhooks": told})
 
 
 @bp.post("/jobs/<job_id>/cancel", responses={200: JobAnswer, **ONE})

@@ -18,6 +18,7 @@ from routes.context import ModelPath, SongPath, checked_id, known_song, studio, 
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="process", description="Run a model on a song")
+WEBHOOK = "Told by a signed POST when everything has ended; the operator's guide has the message."
 bp = APIBlueprint("process", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
 
@@ -99,6 +100,7 @@ def body_class(spec: models.ModelSpec) -> type[BaseModel]:
         model_variant=(Literal[spec.variants],  # type: ignore[arg-type]
                        Field(spec.default_variant, description="Which variant.")),
         force=(bool, Field(False, description="Run again although the result is there.")),
+        webhook_url=(str | None, Field(None, description=WEBHOOK)),
     )
     needed = any(field.is_required() for field in body.model_fields.values())
     body.model_config["openapi_extra"] = {"required": needed}  # type: ignore[typeddict-unknown-key]
@@ -151,7 +153,7 @@ def start_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, 
     Parameters
     ----------
     fields : dict
-        The model's parameters, and optionally model_variant and force.
+        The model's parameters, and optionally model_variant, force and webhook_url.
 
     Returns
     -------
@@ -160,10 +162,11 @@ def start_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, 
         True when the result was there already.
     """
     variant, force = fields.pop("model_variant", None), fields.pop("force", False)
+    webhook_url = fields.pop("webhook_url", None)
     new = pipeline.new_job(model, checked_id(file_id), variant, fields, request_id=request_id.get())
     if model not in STARTS_FROM_NOTHING:
         known_song(file_id)
-    return studio().jobs.submit(new, force=force)
+    return studio().jobs.submit(new, force=force, webhook_url=webhook_url)
 
 
 def finish_model(model: str, file_id: str, fields: dict[str, Any]) -> tuple[Job, bool]:

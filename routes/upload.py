@@ -21,6 +21,7 @@ from logs import request_id
 from models import FILE_TYPES, audio
 from routes.context import ModelPath, studio
 from routes.errors import COMMON, ErrorAnswer
+from routes.process import WEBHOOK
 from storage.songs import Song, display_name, title_and_artist
 
 TAG = Tag(name="upload", description="Send a song")
@@ -39,6 +40,7 @@ class UploadOptions(BaseModel):
     transcription_model_variant: str | None = Field(None, description="Variant of the transcription model.")
     output_format: Literal["mp3", "wav", "flac"] | None = Field(None, description="Of the stems; mp3 by default.")
     wait: bool | None = Field(None, description="Answer when everything is done instead of at once.")
+    webhook_url: str | None = Field(None, description=f"{WEBHOOK} Needs auto_process.")
 
 
 class UploadForm(UploadOptions):
@@ -91,12 +93,13 @@ def _upload(options: UploadOptions) -> tuple[Response, int]:
     """Take the song in and start what was wished."""
     file_id = str(uuid.uuid4())
     first = _first_job(file_id, options)  # bad options are found before the song is kept
+    studio().jobs.webhooks.check(options.webhook_url)
     song = take_in(file_id)
     answer = {k: getattr(song, k) for k in UploadAnswer.model_fields if hasattr(song, k)}
     if first is None:
         return jsonify(answer | {"status": "uploaded", "message": "Upload complete."}), 200
     try:
-        job, _ = studio().jobs.submit(first, opening=[pipeline.upload_event(first)])
+        job, _ = studio().jobs.submit(first, opening=[pipeline.upload_event(first)], webhook_url=options.webhook_url)
     except Exception:  # whatever it was: without the answer nobody knows the song's id
         studio().jobs.remove_song(file_id)
         raise
@@ -167,6 +170,9 @@ def _first_job(file_id: str, options: UploadOptions) -> NewJob | None:
     transcriber = models.spec(options.transcription_model or "whisper")
     transcriber.variant(options.transcription_model_variant, "transcription_model_variant")
     if not options.auto_process:
+        if options.webhook_url is not None:
+            raise InvalidInput("webhook_url: nothing would be told; it needs auto_process=true.",
+                               details={"field": "webhook_url"})  # fmt: skip
         return None
     format_given = {"output_format": options.output_format} if options.output_format else {}
     pipeline_id = str(uuid.uuid4())

@@ -105,6 +105,7 @@ WEB, WORKER = ["app.py"], ["-m", "jobs.worker", "--queue", "cpu"]
     (WORKER, "DATABASE_URL", "sqlite:///{a_file}", "cannot be used: file is not a database"),
     (WEB, "OUTPUT_FOLDER", "{a_file}/outputs", "cannot write there: "),
     (WORKER, "UPLOAD_FOLDER", "{a_file}/uploads", "cannot write there: "),
+    (WEB, "WEBHOOK_SECRET", "my secret", "must be whsec_ and 24 to 64 bytes in base64"),
 ])  # fmt: skip
 def test_a_setting_that_cannot_be_used_is_said_in_one_line(
     command: list[str], name: str, value: str, words: str, tmp_path: Path
@@ -155,7 +156,7 @@ def test_a_child_process_gets_the_same_settings() -> None:
         max_duration_seconds=8.0, max_queued_jobs=6, rate_limit=4, upload_rate_limit=3, trusted_proxies=1,
         job_timeout_seconds=60.0, retention_hours=24.0, min_free_disk=0,
         start_workers=False, model_memory_reserve=0, heartbeat_seconds=0.25, silence_seconds=0.5, max_attempts=9,
-        cancel_seconds=0.75, drain_seconds=7.0,
+        cancel_seconds=0.75, drain_seconds=7.0, webhook_secret="whsec_", webhook_private=True,
     )  # fmt: skip
     unchanged = [k.name for k in dataclasses.fields(Config) if getattr(changed, k.name) == k.default]
     assert not unchanged, "give these a value of their own above"

@@ -79,7 +79,7 @@ def test_parameters_are_those_that_are_checked(description: dict[str, Any], name
     spec, path = models.spec(name), f"/process/{name}/{{file_id}}"
     described = body_schema(description, "POST", path)
     checked = spec.module.Request.model_json_schema()
-    assert described["properties"].keys() == checked["properties"].keys() | {"model_variant", "force"}
+    assert described["properties"].keys() == checked["properties"].keys() | {"model_variant", "force", "webhook_url"}
     for field, rules in checked["properties"].items():
         for rule in RANGE:
             assert described["properties"][field].get(rule) == rules.get(rule), f"{field} {rule}"

@@ -39,6 +39,7 @@ def test_one_job(client: FlaskClient, library: Library) -> None:
         "parameters": {"shifts": 2}, "status": "queued", "stage": "separation", "progress": 0, "attempts": 0,
         "cancel_requested": False, "created_at": job.created_at, "started_at": None, "finished_at": None,
         "processing_time_seconds": None, "result": None, "files": [], "error": None, "pipeline_id": None,
+        "webhooks": [],
     }  # fmt: skip
     library.complete(job.id, {"vocals.mp3": b"la"}, {"tracks": ["vocals"]})
     record = client.get(f"/jobs/{job.id}").json

@@ -1,0 +1,78 @@
+"""Delivers webhooks, again and again with growing pauses, from a thread of the web process."""
+
+import http.client
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from errors import InvalidInput
+from jobs import outbound
+from jobs.webhooks import DELIVERED, Webhook, Webhooks
+
+AT_ONCE = 8
+LOOK_SECONDS = 0.5  # between looks at what is due
+FAILED_SECONDS = 5.0  # after a look that failed
+GONE = 410  # the receiver wants no more
+
+log = logging.getLogger(__name__)
+
+
+class Courier:
+    """One thread that finds what is due, and a few that deliver it.
+
+    Parameters
+    ----------
+    webhooks : Webhooks
+    """
+
+    def __init__(self, webhooks: Webhooks) -> None:
+        self._webhooks, self._stop = webhooks, threading.Event()
+
+    def start(self) -> None:
+        """Begin to deliver, where webhooks are accepted at all."""
+        if self._webhooks.accepted:
+            threading.Thread(target=self._run, name="courier", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no further delivery; what is not delivered is when the service starts again."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        """Deliver until stopped."""
+        places = threading.Semaphore(AT_ONCE)
+        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="courier")
+        pause = 0.0
+        while not self._stop.wait(pause):
+            pause = LOOK_SECONDS
+            try:
+                for hook in self._webhooks.due():
+                    places.acquire()  # first, so that nothing is claimed that then waits
+                    if self._stop.is_set() or not self._webhooks.claim(hook):
+                        places.release()
+                        continue
+                    pool.submit(self._deliver, hook).add_done_callback(lambda _: places.release())
+            except Exception:  # the database, in any library's words; those that wait need this thread
+                log.exception("courier: a look failed, going on")
+                pause = FAILED_SECONDS
+        pool.shutdown(wait=False, cancel_futures=True)
+
+    def _deliver(self, hook: Webhook) -> None:
+        """Make one attempt and note how it ended."""
+        error, again = None, True
+        try:
+            body, headers = self._webhooks.message(hook)
+            status = outbound.post(hook.url, body, headers, allow_private=self._webhooks.allow_private)
+            if not 200 <= status < 300:
+                error, again = f"The receiver answered {status}.", status != GONE
+        except (outbound.Refused, InvalidInput) as refused:  # the settings may have changed since it was accepted
+            error = str(refused)
+        except (OSError, http.client.HTTPException) as failed:
+            error = f"{type(failed).__name__}: {failed}"
+        try:
+            left_as = self._webhooks.settle(hook, error, again=again)
+        except Exception:  # it is then delivered once more, which receivers know by its id
+            log.exception("webhook %s: how it went could not be stored", hook.id)
+            return
+        level = logging.INFO if left_as == DELIVERED else logging.WARNING
+        log.log(level, "webhook %s of job %s: attempt %d, %s%s", hook.id, hook.job_id, hook.attempts + 1, left_as,
+                f": {error}" if error else "")  # fmt: skip
