@@ -36,7 +36,7 @@ def draw(path: Path, chroma: np.ndarray, duration_seconds: float, key: KeyEstima
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1)
     above.imshow(
-        _narrowed(chroma), origin="lower", aspect="auto", extent=(0, duration_seconds, -0.5, 11.5), cmap="magma"
+        _narrowed(chroma), origin="lower", aspect="auto", extent=(0, duration_seconds, -0.5, 11.5), cmap="Purples"
     )
     above.set_yticks(range(12), PITCH_NAMES)
     above.set_xlabel("time (s)")

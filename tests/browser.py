@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from re import Pattern
 
 from playwright.sync_api import Browser, Page, Playwright, Route, sync_playwright
@@ -10,6 +11,15 @@ from playwright.sync_api import Browser, Page, Playwright, Route, sync_playwrigh
 STRICT_POLICY = "default-src 'self'; connect-src 'self' ws: wss:"
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")  # the first takes half as much of a processor
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run")
+
+AXE = Path(__file__).with_name("vendor").joinpath("axe.min.js").read_text(encoding="utf-8")
+
+# What axe-core finds serious or critical, of all its rules or of some.
+JUDGE = """async (rules) => {
+    const {violations} = await axe.run(document, rules ? {runOnly: {type: "rule", values: rules}} : {});
+    return violations.filter(({impact}) => ["serious", "critical"].includes(impact)).flatMap(({id, help, nodes}) =>
+        nodes.map(({target, failureSummary}) => `${id}: ${help}: ${target.join(" ")}: ${failureSummary}`));
+}"""
 
 # Once nothing moves for three frames: each level of a page changes its colours after the one it inherits them from.
 SETTLED = """async () => {
@@ -48,6 +58,17 @@ def under_strict_policy(page: Page, address: str | Pattern[str]) -> None:
 def settle(page: Page) -> None:
     """Wait until the page's transitions have ended."""
     page.evaluate(SETTLED)
+
+
+def assert_accessible(page: Page) -> None:
+    """What is shown has no serious and no critical violation, in light and in dark, where only colours are new."""
+    page.evaluate(AXE)
+    found = {}
+    for scheme, rules in (("light", None), ("dark", ["color-contrast"])):
+        page.emulate_media(color_scheme=scheme)
+        settle(page)
+        found[scheme] = page.evaluate(JUDGE, rules)
+    assert found == {"light": [], "dark": []}
 
 
 @contextmanager

@@ -10,17 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests import render
-from tests.browser import settle
+from tests.browser import assert_accessible
 from tests.serving import Server, wait_until
 
-AXE = Path(__file__).with_name("vendor").joinpath("axe.min.js").read_text(encoding="utf-8")
 JOB_MILLISECONDS = 120_000
 COUNTS = ("completed", "failed", "cancelled", "running", "queued", "paused")
-JUDGE = """async (rules) => {
-    const {violations} = await axe.run(document, rules ? {runOnly: {type: "rule", values: rules}} : {});
-    return violations.filter(({impact}) => ["serious", "critical"].includes(impact)).flatMap(({id, help, nodes}) =>
-        nodes.map(({target, failureSummary}) => `${id}: ${help}: ${target.join(" ")}: ${failureSummary}`));
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +27,6 @@ def open_page(page: Page, server: Server, path: str) -> None:
     """Go there, and wait until it is connected."""
     page.goto(server.url + path)
     expect(page.locator("#connection")).to_have_text("Connected")
-
-
-def assert_accessible(page: Page) -> None:
-    """What is shown has no serious and no critical violation, in light and in dark, where only colours are new."""
-    page.evaluate(AXE)
-    found = {}
-    for scheme, rules in (("light", None), ("dark", ["color-contrast"])):
-        page.emulate_media(color_scheme=scheme)
-        settle(page)
-        found[scheme] = page.evaluate(JUDGE, rules)
-    assert found == {"light": [], "dark": []}
 
 
 def test_idle_with_the_library_and_a_queue(page: Page, server: Server, finished: dict[str, Any], tone: Path) -> None:
@@ -85,6 +68,26 @@ def test_music_that_is_being_made(page: Page, server: Server) -> None:
     finally:
         os.kill(worker, signal.SIGCONT)
     expect(form.get_by_role("button", name="Make music")).to_be_visible(timeout=JOB_MILLISECONDS)
+
+
+def test_gemma_asked_and_failed(page: Page, server: Server, finished: dict[str, Any]) -> None:
+    open_page(page, server, f"/?song={finished['file_id']}")
+    form = page.get_by_role("region", name="Ask Gemma about this song")
+    form.get_by_label("Model").select_option("gemma-2-27b-it")
+    weights = Path(server.environment["MODELS_DIR"]) / "gemma_3n" / "gemma-2-27b-it"
+    aside = weights.rename(weights.with_name("aside"))
+    (worker,) = server.worker_pids()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        form.get_by_role("button", name="Ask Gemma").click()
+        expect(form.get_by_role("progressbar")).to_be_visible()
+        assert_accessible(page)
+        os.kill(worker, signal.SIGCONT)
+        expect(form.get_by_role("alert")).to_be_visible(timeout=JOB_MILLISECONDS)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+        aside.rename(weights)
+    assert_accessible(page)
 
 
 def test_processing_and_failed(page: Page, server: Server, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from playwright._impl._driver import compute_driver_executable
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests import render, tiny_weights
-from tests.browser import launch, watch
+from tests.browser import assert_accessible, launch, watch
 from tests.serving import ROOT, Server, wait_until
 
 PATIENCE_MS = 180_000  # the live worker loads torch first
@@ -86,6 +86,7 @@ def test_what_is_said_is_read_first_grey_then_for_good(open_page: OpenPage) -> N
                for part in ("#microphone-final", "#microphone-partial")]  # fmt: skip
     assert colours[0] != colours[1], "what may change looks different"
     assert page.evaluate("document.documentElement.scrollWidth") == 375, "a phone would have to scroll sideways"
+    assert_accessible(page)
     page.get_by_role("button", name="Stop").click()
     expect(about).to_have_text("That is all.", timeout=PATIENCE_MS)
     assert set(final.inner_text().split()) <= set(WORDS.split())
