@@ -1,7 +1,7 @@
 """Webhooks: a real receiver is told by a signed message, once, however often it has to be tried."""
 
 import base64
-import http.client
+import contextlib
 import io
 import socket
 import threading
@@ -305,10 +305,22 @@ def test_one_private_address_among_public_ones_is_enough(
 
 def test_who_answers_a_byte_at_a_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbound, "ANSWER_SECONDS", 0.2)
+    left = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        with pytest.raises((TimeoutError, http.client.HTTPException)):
-            outbound.post(f"http://127.0.0.1:{port}/", b"{}", {}, allow_private=True)
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                for _ in range(100):
+                    connection.sendall(b"H")
+                    left.wait(0.05)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        with pytest.raises(TimeoutError, match=r"No answer within 0\.2 s"):
+            outbound.post(f"http://127.0.0.1:{listening.getsockname()[1]}/", b"{}", {}, allow_private=True)
+        left.set()
+        dripping.join()
 
 
 def _process(client: FlaskClient, file_id: str, url: Any) -> Any:
