@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from errors import InvalidInput, ModelUnavailable, UnsupportedAudio
+from errors import Cancelled, InvalidInput, ModelUnavailable, UnsupportedAudio
 from models import Report, audio, checkpoints
 from models.memory import is_out_of_memory
-from models.overlap import Source, separate
+from models.overlap import Separation, Source
 from models.progress import share
+from models.spool import Place, Spool
 from models.stem_files import Block, StemFiles
 
 if TYPE_CHECKING:
@@ -31,7 +32,12 @@ INSTRUMENTAL = "instrumental"
 MEASURED = 0.03  # fraction done when the level of the song is known
 RESCALED = 0.1  # share of turning the stems down, where that is asked for
 BITRATES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # kbit/s, those of MPEG-1 layer III
+FORM = 1  # of what is kept to go on from; another number where it would mean something else
+FLOAT_BYTES = 4
 DEPTHS: dict[int, audio.SampleFormat] = {16: "s16", 24: "s24", 32: "f32"}
+
+
+Level = tuple[float, float, int]  # mean, deviation, and length in samples
 
 
 class Request(BaseModel):
@@ -73,11 +79,18 @@ class Result(BaseModel):
 
 @dataclass(frozen=True)
 class Demucs:
-    """A loaded bag of models."""
+    """A loaded bag of models.
+
+    Attributes
+    ----------
+    weights : list of str
+        What the files hold, by checksums.
+    """
 
     variant: str
     device: str
     bag: Any
+    weights: list[str]
 
     @property
     def sources(self) -> list[str]:
@@ -102,13 +115,15 @@ def load(variant: str, device: str, weights: Path | None) -> Demucs:
     """
     if weights is None:
         raise ModelUnavailable(f"There are no weights for demucs {variant}.")
-    bag = _load_bag(weights / f"{variant}.yaml")
+    first = weights / f"{variant}.yaml"
+    bag = _load_bag(first)
     bag.to(device)
     bag.eval()
-    return Demucs(variant, device, bag)
+    return Demucs(variant, device, bag, [checkpoints.sha256(first), *map(_checksum, checkpoints.parts(first).values())])
 
 
-def run(model: Demucs, request: Request, audio_path: Path, out_dir: Path, report: Report) -> Result:
+def run(model: Demucs, request: Request, audio_path: Path, out_dir: Path, report: Report,
+        spool: Spool | None = None) -> Result:  # fmt: skip
     """Separate a song of any length.
 
     Parameters
@@ -120,6 +135,9 @@ def run(model: Demucs, request: Request, audio_path: Path, out_dir: Path, report
         Gets <stem>.<format> for each stem, and instrumental.<format>.
     report : Report
         Called for each segment of each model and shift.
+    spool : Spool, optional
+        Where what is finished is kept: a run of the same that was stopped goes on from its last segment, and gives the
+        bytes that it would have given. It is the caller's to remove.
 
     Returns
     -------
@@ -138,18 +156,27 @@ def run(model: Demucs, request: Request, audio_path: Path, out_dir: Path, report
     """
     mixes = _mixes(model, request)
     rate, channels = int(model.bag.samplerate), int(model.bag.audio_channels)
-    mean, deviation, length = _level(audio_path, rate, channels, share(report, 0, MEASURED))
+    separated = 1 - RESCALED if request.clip_mode == "rescale" else 1
+    separating = share(report, MEASURED, separated)
+    place = spool.open(_what(model, request, audio_path), separating) if spool else None
+    level = place.facts["level"] if place else _level(audio_path, rate, channels, share(report, 0, MEASURED))
+    mean, deviation, length = level
     files = StemFiles(
         out_dir, list(mixes), rate, channels, suffix=f".{request.output_format}", bitrate_kbps=request.mp3_bitrate,
         sample_format=DEPTHS[request.bit_depth],
     )  # fmt: skip
-    separated = 1 - RESCALED if request.clip_mode == "rescale" else 1
+    separation = Separation(
+        list(model.bag.models), model.bag.weights, length, shifts=request.shifts, overlap=request.overlap,
+        seed=request.seed, device=model.device,
+    )  # fmt: skip
     with closing(_blocks(audio_path, rate, channels)) as blocks:
         source = Source(((block - mean) / deviation for block in blocks), channels)
-        parts = separate(
-            list(model.bag.models), model.bag.weights, source, length, shifts=request.shifts, overlap=request.overlap,
-            seed=request.seed, device=model.device, report=share(report, MEASURED, separated),
-        )  # fmt: skip
+        if spool and place:
+            separation.go_to(place)
+        elif spool:
+            spool.reserve(length * len(model.sources) * channels * FLOAT_BYTES)
+        parts = (_kept(separation, source, spool, level, model.device, separating) if spool
+                 else separation.run(source, separating))  # fmt: skip
         stems = _mixed((part * deviation + mean for part in parts), mixes)
         if request.clip_mode == "rescale":
             files.write_rescaled(stems, length, share(report, separated, 1))
@@ -158,6 +185,38 @@ def run(model: Demucs, request: Request, audio_path: Path, out_dir: Path, report
     tracks = [name for name in mixes if name != INSTRUMENTAL]
     seconds = length / rate
     return Result(model=model.variant, tracks=tracks, sample_rate=rate, duration_seconds=seconds, files=files.names)
+
+
+def _what(model: Demucs, request: Request, audio_path: Path) -> dict[str, Any]:
+    """All that decides what is separated, so that nothing goes on from what was kept of something else."""
+    sound = [audio_path.name, audio_path.stat().st_size]
+    return {"form": FORM, "variant": model.variant, "weights": model.weights, "sound": sound,
+            "request": request.model_dump(mode="json")}  # fmt: skip
+
+
+def _kept(separation: Separation, source: Source, spool: Spool, level: Level, device: str,
+          report: Callable[[float], None]) -> Iterator[torch.Tensor]:  # fmt: skip
+    """What was finished before, then what is separated from there on, kept as it comes."""
+    import torch
+
+    def save() -> None:
+        place = separation.place()
+        spool.save(Place(place.facts | {"level": level}, place.samples), separation.fraction)
+
+    for block in spool.blocks():
+        report(separation.fraction)
+        yield torch.from_numpy(block).to(device)
+    source.skip_to(separation.needs_from, lambda: report(separation.fraction))
+    try:
+        for part in separation.run(source, report):
+            spool.add(part.cpu().numpy())
+            if spool.is_due:
+                save()
+            yield part
+    except Cancelled:
+        save()
+        raise
+    save()  # what follows may take its time, too
 
 
 def _load_bag(path: Path) -> Any:
@@ -197,7 +256,14 @@ def _blocks(path: Path, rate: int, channels: int) -> Generator[torch.Tensor]:
         yield torch.from_numpy(block)
 
 
-def _level(path: Path, rate: int, channels: int, report: Callable[[float], None]) -> tuple[float, float, int]:
+def _checksum(path: Path | None) -> str:
+    """Of a file of weights: what its name claims, which was checked as it was loaded, else its own."""
+    assert path is not None, "it was loaded"
+    claimed = path.stem.rpartition("-")[2] if path.suffix == ".th" and "-" in path.stem else ""
+    return claimed or checkpoints.sha256(path)
+
+
+def _level(path: Path, rate: int, channels: int, report: Callable[[float], None]) -> Level:
     """Mean and standard deviation of the mono mix, as demucs.api normalises by, and the length in samples."""
     expected = max(audio.probe(path).duration_seconds * rate, 1)
     count, total, squares = 0, 0.0, 0.0

@@ -11,6 +11,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from models.spool import Place
+
 if TYPE_CHECKING:
     import torch
 
@@ -44,7 +46,17 @@ class Source:
         first, last = max(begin - self._begin, 0), max(begin + length - self._begin, 0)
         found = self._kept[:, first:last]
         before = max(self._begin - begin, 0)
-        return torch.nn.functional.pad(found, (before, length - before - found.shape[1]))
+        # In memory of its own, always laid out alike: kernels round differently where it is laid out differently.
+        return torch.nn.functional.pad(found, (before, length - before - found.shape[1])).clone(
+            memory_format=torch.contiguous_format
+        )
+
+    def skip_to(self, position: int, report: Callable[[], None]) -> None:
+        """Read to a position and keep nothing before it; `report` is called for every block and may raise."""
+        while self._begin < position and (block := next(self._blocks, None)) is not None:
+            self._kept, self._begin = block, self._begin + self._kept.shape[1]
+            self.forget(position)
+            report()
 
     def forget(self, before: int) -> None:
         """Drop samples before a position."""
@@ -67,6 +79,15 @@ class Sum:
         import torch
 
         self._begin, self._kept = 0, torch.zeros(*shape, 0, device=device)
+
+    @property
+    def kept(self) -> torch.Tensor:
+        """What was not taken yet, (sources, channels, samples)."""
+        return self._kept
+
+    def go_to(self, begin: int, kept: torch.Tensor) -> None:
+        """Go on from what another sum had not given yet."""
+        self._begin, self._kept = begin, kept
 
     def add(self, begin: int, part: torch.Tensor) -> None:
         """Add samples, (sources, channels, samples); those before position 0 are left out."""
@@ -106,8 +127,22 @@ class Lane:
         self._model, self._shares = model, shares[:, None, None]
         self._segment = int(model.samplerate * model.segment)
         self._stride = max(int((1 - overlap) * self._segment), 1)
-        self._index, self._length, self.position = 0, length, begin
-        self.steps = len(range(begin, length, self._stride))
+        self._length = length
+        self.go_to(begin, 0)
+
+    @property
+    def position(self) -> int:
+        """Where the next segment begins."""
+        return self.begin + self.index * self._stride
+
+    @property
+    def steps(self) -> int:
+        """How many segments there are in all."""
+        return len(range(self.begin, self._length, self._stride))
+
+    def go_to(self, begin: int, index: int) -> None:
+        """Be on the grid that begins there, before its segment of that index."""
+        self.begin, self.index = begin, index
 
     @property
     def needs_from(self) -> int:
@@ -135,7 +170,7 @@ class Lane:
         window = source.window(begin - before, total)[None].to(device)
         output = apply_model(self._model, TensorChunk(window, before, length), shifts=0, split=False)[0]
         part = output * self._shares.to(device) * self._fade()[:length].to(device)
-        self._index, self.position = self._index + 1, begin + self._stride
+        self.index += 1
         return begin, part
 
     @property
@@ -157,14 +192,12 @@ class Lane:
         triangle = torch.cat([rising, falling]) / falling[0]
         rows = torch.nn.functional.pad(triangle, (0, -self._segment % self._stride)).view(-1, self._stride)
         # At a segment's row r its own triangle meets row r + k of the k-th one before it, and the later ones' below r.
-        met = (torch.arange(len(rows)) + self._index).clamp(max=len(rows) - 1)
+        met = (torch.arange(len(rows)) + self.index).clamp(max=len(rows) - 1)
         return triangle / rows.cumsum(0)[met].flatten()[: self._segment]
 
 
-def separate(models: list[Any], weights: list[list[float]], source: Source, length: int, *, shifts: int,
-             overlap: float, seed: int | None, device: str,
-             report: Callable[[float], None]) -> Iterator[torch.Tensor]:  # fmt: skip
-    """Separate a stream.
+class Separation:
+    """Where the separation of a stream has come to.
 
     Parameters
     ----------
@@ -172,8 +205,6 @@ def separate(models: list[Any], weights: list[list[float]], source: Source, leng
         Of one bag.
     weights : list of list of float
         For each model, its weight for each source.
-    source : Source
-        Normalised as demucs.api does.
     length : int
         Of the stream, in samples.
     shifts : int
@@ -183,27 +214,62 @@ def separate(models: list[Any], weights: list[list[float]], source: Source, leng
     seed : int, optional
         Of the shifts: they are then the library's after random.seed(seed).
     device : str
-    report : callable
-        Gets the fraction done after each segment; may raise.
-
-    Yields
-    ------
-    torch.Tensor, shape (sources, channels, samples)
-        One after the other, `length` samples in all, on the device.
     """
-    lanes = _lanes(models, weights, length, shifts, overlap, random.Random(seed))
-    total = Sum((len(models[0].sources), models[0].audio_channels), device)
-    steps, all_steps, finished = 0, sum(lane.steps for lane in lanes), 0
-    while finished < length:
-        lane = min(lanes, key=lambda lane: lane.position)
-        total.add(*lane.step(source, device))
-        steps += 1
-        report(steps / all_steps)
-        source.forget(min(lane.needs_from for lane in lanes))
-        until = min(length, *(lane.position for lane in lanes))
-        if until > finished:
-            yield total.take(until)
-            finished = until
+
+    def __init__(self, models: list[Any], weights: list[list[float]], length: int, *, shifts: int, overlap: float,
+                 seed: int | None, device: str) -> None:  # fmt: skip
+        self._lanes = _lanes(models, weights, length, shifts, overlap, random.Random(seed))
+        self._total = Sum((len(models[0].sources), models[0].audio_channels), device)
+        self._length, self._device, self._finished = length, device, 0
+
+    @property
+    def fraction(self) -> float:
+        """How many of all segments are done."""
+        return sum(lane.index for lane in self._lanes) / sum(lane.steps for lane in self._lanes)
+
+    @property
+    def needs_from(self) -> int:
+        """The first position that is listened to from now on."""
+        return min(lane.needs_from for lane in self._lanes)
+
+    def run(self, source: Source, report: Callable[[float], None]) -> Iterator[torch.Tensor]:
+        """Separate from here to the end.
+
+        Parameters
+        ----------
+        source : Source
+            Normalised as demucs.api does.
+        report : callable
+            Gets the fraction done after each segment; may raise, and then place() is after that segment.
+
+        Yields
+        ------
+        torch.Tensor, shape (sources, channels, samples)
+            One after the other, on the device; place() is after it. In all they are as long as the stream.
+        """
+        while self._finished < self._length:
+            lane = min(self._lanes, key=lambda lane: lane.position)
+            self._total.add(*lane.step(source, self._device))
+            source.forget(self.needs_from)
+            until = min(self._length, *(lane.position for lane in self._lanes))
+            if until > self._finished:
+                self._finished = until
+                yield self._total.take(until)
+            report(self.fraction)
+
+    def place(self) -> Place:
+        """Where it is, to go on from there with go_to()."""
+        lanes = [[lane.begin, lane.index] for lane in self._lanes]
+        return Place({"lanes": lanes, "finished": self._finished}, self._total.kept.cpu().numpy())
+
+    def go_to(self, place: Place) -> None:
+        """Go on from a place of an equal separation, whose shifts these are from now on."""
+        import torch
+
+        for lane, (begin, index) in zip(self._lanes, place.facts["lanes"], strict=True):
+            lane.go_to(begin, index)
+        self._finished = place.facts["finished"]
+        self._total.go_to(self._finished, torch.from_numpy(place.samples).to(self._device))
 
 
 def _lanes(models: list[Any], weights: list[list[float]], length: int, shifts: int, overlap: float,
