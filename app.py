@@ -156,7 +156,7 @@ def _build(app: OpenAPI, config: Config) -> None:
     tail = Tail(store, None if config.redis_url else sockets.progress.emit_event)
     files = Files(config.upload_folder, config.output_folder, config.min_free_disk)
     retention = Retention(database, files, config.retention_hours)
-    sweeper = Sweeper(store, queue, config.silence_seconds, config.max_attempts, retention)
+    sweeper = Sweeper(store, queue, config.silence_seconds, config.max_attempts, retention, files)
     supervisor = Supervisor(config, store, sweeper)
     database.create_tables()
 

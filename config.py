@@ -103,7 +103,7 @@ class Config:
         0.0, "hours", "Songs leave so long after their upload and the end of their last job; 0 keeps them.", least=0
     )
     cancel_seconds: float = _knob(
-        10.0, "seconds", "A cancelled job that does not stop by then loses its process.", least=0
+        10.0, "seconds", "A cancelled or paused job that does not stop by then loses its process.", least=0
     )
     live_workers: int = _knob(1, "count", "Processes for live transcription, started at its first session.", least=1)
     live_sessions: int = _knob(8, "count", "Live sessions at once; more are told to come back.", least=1)

@@ -7,6 +7,7 @@ from typing import Any
 PROGRESS = "processing_progress"
 EVERY_FILE = "every-file"  # the room of clients that did not narrow their view
 MAX_PAYLOAD_BYTES = 300
+PAUSED_MESSAGE, RESUMED_MESSAGE = "Paused", "Resumed"  # fixed: who draws a page knows them by these
 FIRST_PERCENT = 10  # a stage's first event; what lies between it and 100 is real progress
 
 
@@ -74,6 +75,16 @@ def last(stage: str, message: str | None = None) -> Event:
 def failed(stage: str, error: str) -> Event:
     """The event that closes a stage with a reason."""
     return Event(stage, 100, STAGES[stage].failed, error)
+
+
+def paused(stage: str, progress: int) -> Event:
+    """The event that says that a job is paused, as far as it had come."""
+    return Event(stage, progress, PAUSED_MESSAGE)
+
+
+def resumed(stage: str, progress: int) -> Event:
+    """The event that says that a paused job waits for its turn again."""
+    return Event(stage, progress, RESUMED_MESSAGE)
 
 
 def payload(row: Any) -> dict[str, Any]:

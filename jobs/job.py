@@ -46,7 +46,17 @@ class NewJob:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as stored. Times are Unix seconds; `error` is {"code", "message", "details"}."""
+    """A job as stored. Times are Unix seconds; `error` is {"code", "message", "details"}.
+
+    Attributes
+    ----------
+    pause_requested_at : float or None
+        Since when a running job is to pause.
+    paused_at : float or None
+        When it was paused last, if ever.
+    earlier_seconds : float or None
+        How long earlier attempts ran on what the one that ended it went on from.
+    """
 
     id: str
     file_id: str
@@ -72,6 +82,16 @@ class Job:
     result: dict[str, Any] | None
     files: list[dict[str, Any]] | None
     error: dict[str, Any] | None
+    pause_requested_at: float | None
+    paused_at: float | None
+    earlier_seconds: float | None
+
+    @property
+    def run_seconds(self) -> float | None:
+        """How long its result took to make, without the time that it was paused; None when it did not run or end."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return max(self.finished_at - self.started_at, 0.0) + (self.earlier_seconds or 0.0)
 
 
 @dataclass(frozen=True)
@@ -84,6 +104,8 @@ class Outcome:
         COMPLETED, FAILED or CANCELLED.
     then : sequence of NewJob
         Jobs that follow, created in the same transaction so that no crash can lose them.
+    earlier_seconds : float
+        As Job has it.
     """
 
     status: str
@@ -93,3 +115,4 @@ class Outcome:
     result: dict[str, Any] | None = None
     files: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
+    earlier_seconds: float = 0.0

@@ -17,6 +17,10 @@ class Drained(Cancelled):
     """The worker shuts down: the job is put back, not cancelled."""
 
 
+class Paused(Cancelled):
+    """The job is to pause: it keeps its place where its model can, and frees its worker."""
+
+
 class TimedOut(Cancelled):
     """The job runs longer than it may: it failed, and was not cancelled."""
 
@@ -64,6 +68,8 @@ class Reporter:
         ------
         Cancelled
             When the job was cancelled, removed or taken from this worker.
+        Paused
+            When the job is to pause.
         TimedOut
             When it has run for `timeout_seconds`.
         """
@@ -83,12 +89,13 @@ class Reporter:
         """Append an event unless it says nothing new or comes too soon."""
         self._check()
         stage, now = self._stages[name], self._clock()
-        stage.begun_at = now if stage.begun_at is None else stage.begun_at
+        if stage.begun is None:
+            stage.begun = (now, fraction)
         too_soon = stage.told_at is not None and now - stage.told_at < MIN_GAP_SECONDS
         if (percent <= stage.percent and stage.told_at is not None) or percent < stage.percent or too_soon:
             return
-        elapsed = now - stage.begun_at
-        eta = elapsed * (1 - fraction) / fraction if 0 < fraction <= 1 and elapsed > 0 else None
+        elapsed, done = now - stage.begun[0], fraction - stage.begun[1]  # not what an earlier attempt had done
+        eta = elapsed * (1 - fraction) / done if done > 0 and fraction <= 1 and elapsed > 0 else None
         self._emit(name, percent, message or STAGES[name].first, eta)
 
     def _emit(self, name: str, percent: int, message: str, eta_seconds: float | None = None) -> None:
@@ -105,9 +112,11 @@ class Reporter:
         if now - self._checked_at < MIN_GAP_SECONDS:
             return
         self._checked_at = now
-        status, worker_id, cancel_requested_at = self._store.state(self._job.id)
-        if status != RUNNING or worker_id != self._job.worker_id or cancel_requested_at is not None:
+        state = self._store.state(self._job.id)
+        if state.status != RUNNING or state.worker_id != self._job.worker_id or state.cancel_requested_at is not None:
             raise Cancelled
+        if state.pause_requested_at is not None:
+            raise Paused
         if now >= self._ends_at:
             raise TimedOut
 
@@ -128,4 +137,4 @@ class _Stage:
     def __init__(self, percent: int) -> None:
         self.percent = percent
         self.told_at: float | None = None
-        self.begun_at: float | None = None
+        self.begun: tuple[float, float] | None = None  # when, and what fraction was done then

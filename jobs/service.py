@@ -1,4 +1,4 @@
-"""What routes may ask of jobs: submit, wait, cancel, retry, remove."""
+"""What routes may ask of jobs: submit, wait, cancel, pause, resume, retry, remove."""
 
 import time
 import uuid
@@ -8,7 +8,7 @@ from errors import Conflict, ModelUnavailable, NotFound, from_code
 from jobs import pipeline
 from jobs.events import Event
 from jobs.inputs import Inputs
-from jobs.job import ACTIVE, CANCELLED, COMPLETED, ENDED, FAILED, Job, NewJob
+from jobs.job import ACTIVE, CANCELLED, COMPLETED, ENDED, FAILED, PAUSED, Job, NewJob
 from jobs.queue import Queue
 from jobs.store import JobStore
 from jobs.tail import Tail
@@ -50,7 +50,8 @@ class JobService:
                webhook_url: str | None = None) -> tuple[Job, bool]:  # fmt: skip
         """Queue a job and what it needs first, join the equal one that is active, or find the equal one that is done.
 
-        One that read older results of other jobs than there are now is not done.
+        One that read older results of other jobs than there are now is not done. An active one that is paused, or is to
+        pause, goes on: its result is wanted.
 
         Parameters
         ----------
@@ -93,7 +94,7 @@ class JobService:
             return done, True, False
         if not new.pipeline_id:
             if active := self.store.find(parameters_hash=new.parameters_hash, status=ACTIVE, limit=1):
-                return active[0], False, False
+                return self._going_on(active[0]), False, False
             if missing := self.inputs.missing_jobs(new):
                 new = pipeline.chain([*missing, new], str(uuid.uuid4()), new.request_id)
         if not self._worker_expected(new.queue):
@@ -103,7 +104,7 @@ class JobService:
         if created:
             self.queue.put(job.queue, job.id)
             self.tail.wake()
-        return job, False, created
+        return self._going_on(job), False, created
 
     def wait(self, job_id: str) -> Job:
         """The job when it has completed.
@@ -111,7 +112,7 @@ class JobService:
         Raises
         ------
         StudioError
-            The job's own error when it failed; Conflict when it was cancelled; NotFound when it was removed.
+            The job's own error when it failed; Conflict when it was cancelled or paused; NotFound when it was removed.
         """
         while True:
             job = self.get(job_id)
@@ -120,6 +121,8 @@ class JobService:
                 raise from_code(error.get("code", ""), error.get("message", "failed"), error.get("details"))
             if job.status == CANCELLED:
                 raise Conflict(f"Job {job_id} was cancelled.")
+            if job.status == PAUSED:
+                raise Conflict(f"Job {job_id} was paused; it goes on after POST /jobs/{job_id}/resume.")
             if job.status == COMPLETED:
                 return job
             self.tail.wait_for_change(WAIT_SECONDS)
@@ -132,10 +135,13 @@ class JobService:
                 return job
             job = self.store.find(pipeline_id=job.pipeline_id, model=job.following[0]["model"], limit=1)[0]
 
-    def wait_for_pipeline(self, pipeline_id: str) -> None:
-        """Return when nothing of a pipeline is active any more."""
-        while self.store.count(pipeline_id=pipeline_id, status=ACTIVE):
+    def wait_for_pipeline(self, pipeline_id: str) -> Job | None:
+        """Return when nothing of a pipeline is active any more, or what is active is paused: then that job."""
+        while active := self.store.find(pipeline_id=pipeline_id, status=ACTIVE):
+            if all(job.status == PAUSED for job in active):
+                return active[0]
             self.tail.wait_for_change(WAIT_SECONDS)
+        return None
 
     def get(self, job_id: str) -> Job:
         """The job of that id.
@@ -161,15 +167,50 @@ class JobService:
         job = self.get(job_id)
         accepted = False
         while not accepted:  # a stage may end just before it is asked to, and the next one begin
-            if job.status in ENDED and job.pipeline_id:
-                job = next(iter(self.store.find(pipeline_id=job.pipeline_id, status=ACTIVE)), job)
-            if job.status in ENDED:
-                raise Conflict(f"Job {job.id} is {job.status} already.")
+            job = self._active_stage(job)
             left_as = self.store.request_cancel(job.id, pipeline.closing_events(job, CANCELLED))
             accepted = left_as not in (COMPLETED, FAILED)
             job = self.get(job.id)
+        if job.status == CANCELLED:  # it was paused or had never begun; of a running one its worker removes it
+            self.files.discard_spools(job.id)
         self.tail.wake()
         return job
+
+    def pause(self, job_id: str) -> Job:
+        """Pause a job, or the active stage of its pipeline: a queued one at once, a running one at its next step.
+
+        One that is paused already, or is to pause, stays so.
+
+        Raises
+        ------
+        NotFound
+        Conflict
+            When nothing of it is active any more, or it is being cancelled.
+        """
+        job = self.get(job_id)
+        accepted = False
+        while not accepted:  # as in cancel()
+            job = self._active_stage(job)
+            state = self.store.request_pause(job.id)
+            if state.cancel_requested_at is not None and state.status in ACTIVE:
+                raise Conflict(f"Job {job.id} is being cancelled.")
+            accepted = state.status == PAUSED or state.pause_requested_at is not None
+            job = self.get(job.id)
+        self.tail.wake()
+        return job
+
+    def resume(self, job_id: str) -> Job:
+        """Queue a paused job again, or the paused stage of its pipeline; one that waits or runs does so on.
+
+        Raises
+        ------
+        NotFound
+        Conflict
+            When nothing of it is active any more.
+        QueueFull, StorageFull
+            As in submit().
+        """
+        return self._resume(self._active_stage(self.get(job_id)))
 
     def retry(self, job_id: str) -> Job:
         """Queue a failed or cancelled job anew; its pipeline goes on after it.
@@ -211,7 +252,36 @@ class JobService:
         self.tail.emit_new()  # who listens learns of the cancellation before its events are gone
         self.store.remove_song(file_id)
         self.songs.remove(file_id)
+        for job in jobs:
+            self.files.discard_spools(job.id)
         return self.files.remove_song(file_id)
+
+    def _going_on(self, job: Job) -> Job:
+        """A job that someone wants the result of: neither paused nor about to be."""
+        return self._resume(job) if job.status == PAUSED or job.pause_requested_at is not None else job
+
+    def _resume(self, job: Job) -> Job:
+        """Queue a job again if it is paused, and take back that it is to be."""
+        if job.status == PAUSED:
+            self.files.check_room()
+        if self.store.resume(job.id, max_queued=self._max_queued_jobs):
+            self.queue.put(job.queue, job.id)
+        self.tail.wake()
+        return self.get(job.id)
+
+    def _active_stage(self, job: Job) -> Job:
+        """The job, or when it has ended the stage of its pipeline that is active now.
+
+        Raises
+        ------
+        Conflict
+            When nothing of it is active any more.
+        """
+        if job.status in ENDED and job.pipeline_id:
+            job = next(iter(self.store.find(pipeline_id=job.pipeline_id, status=ACTIVE)), job)
+        if job.status in ENDED:
+            raise Conflict(f"Job {job.id} is {job.status} already.")
+        return job
 
     def _finished(self, new: NewJob) -> Job | None:
         """The newest equal job that completed, read what it would read now, and whose files are all there."""

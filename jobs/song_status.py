@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from jobs.job import ACTIVE, COMPLETED, QUEUED, Job
+from jobs.job import ACTIVE, COMPLETED, PAUSED, QUEUED, RUNNING, Job
 from jobs.store import JobStore
 from storage.songs import Song, Songs
 
@@ -48,6 +48,7 @@ def job_record(job: Job) -> dict[str, Any]:
         "progress": job.progress,
         "attempts": job.attempts,
         "cancel_requested": job.cancel_requested_at is not None,
+        "pause_requested": job.status == RUNNING and job.pause_requested_at is not None,
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
@@ -74,15 +75,15 @@ def tracks(jobs: list[Job]) -> list[str]:
 
 
 def processing_seconds(job: Job) -> float | None:
-    """How long the last attempt took."""
-    if job.started_at is None or job.finished_at is None:
-        return None
-    return round(job.finished_at - job.started_at, 3)
+    """How long it took, without the time that it waited or was paused."""
+    return None if job.run_seconds is None else round(job.run_seconds, 3)
 
 
 def overall(jobs: list[Job]) -> str:
-    """uploaded, queued, processing, completed, failed or cancelled; `jobs` newest first."""
+    """uploaded, queued, processing, paused, completed, failed or cancelled; `jobs` newest first."""
     active = [job for job in jobs if job.status in ACTIVE]
+    if active and all(job.status == PAUSED for job in active):
+        return "paused"
     if active:
         started = {job.pipeline_id for job in jobs if job.status != QUEUED} - {None}
         waiting = all(job.status == QUEUED and job.pipeline_id not in started for job in active)

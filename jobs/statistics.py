@@ -39,9 +39,10 @@ class Times:
     Attributes
     ----------
     average_run_seconds, median_run_seconds : float or None
-        From the start of the attempt that completed to its end.
+        From the start of the attempt that completed to its end, and before it what earlier ones took for what it went
+        on from.
     average_wait_seconds, median_wait_seconds : float or None
-        From the request to the start, of jobs that completed at their first attempt.
+        From the request to the start, of jobs that completed at their first attempt and were never paused.
     run_seconds_per_song_second : float or None
         Run time of all these jobs by the length of their songs, or of the music that was made; less than 1 is faster
         than it plays.
@@ -133,14 +134,16 @@ def _counted(which: ColumnElement[bool]) -> Select[Any]:
 def _recent(ended: ColumnElement[bool]) -> Any:
     """Run time, wait and length of the sound, of the newest jobs that ended; NULL where they do not count."""
     ran = and_(jobs.c.status == COMPLETED, jobs.c.started_at.is_not(None))
+    waited = and_(ran, jobs.c.attempts == 1, jobs.c.paused_at.is_(None))
+    earlier = func.coalesce(jobs.c.earlier_seconds, 0.0)
     made = case((jobs.c.stage == "generation", jobs.c.result["duration"].as_float()), else_=songs.c.duration_seconds)
     return (
         select(
             jobs.c.stage,
             jobs.c.model,
-            case((ran, _elapsed(jobs.c.started_at, jobs.c.finished_at))).label("run"),
-            # Of a later attempt it would hold the earlier ones too.
-            case((and_(ran, jobs.c.attempts == 1), _elapsed(jobs.c.created_at, jobs.c.started_at))).label("wait"),
+            case((ran, _elapsed(jobs.c.started_at, jobs.c.finished_at) + earlier)).label("run"),
+            # Of a later attempt it would hold the earlier ones too, and of one that was paused the time that it was.
+            case((waited, _elapsed(jobs.c.created_at, jobs.c.started_at))).label("wait"),
             case((ran, made)).label("sound"),
         )
         .select_from(jobs.outerjoin(songs, songs.c.file_id == jobs.c.file_id))

@@ -4,18 +4,27 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from errors import QueueFull
 from jobs import counters
-from jobs.events import Event
+from jobs.events import Event, paused, resumed
 from jobs.job import ACTIVE, CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED, RUNNING, Job, NewJob, Outcome
 from jobs.tables import events, jobs, webhooks, workers
 from storage.database import Database
 from storage.songs import songs
+
+
+class State(NamedTuple):
+    """Status and worker of a job, and since when it is wished to end or to pause."""
+
+    status: str | None = None
+    worker_id: str | None = None
+    cancel_requested_at: float | None = None
+    pause_requested_at: float | None = None
 
 
 class JobStore:
@@ -104,15 +113,17 @@ class JobStore:
             told = _append(connection, job.id, job.file_id, [event])
         self._publish(told)
 
-    def state(self, job_id: str) -> tuple[str | None, str | None, float | None]:
-        """Status, worker and time of the wish to cancel; the status is None when the job is gone."""
-        columns = (jobs.c.status, jobs.c.worker_id, jobs.c.cancel_requested_at)
+    def state(self, job_id: str) -> State:
+        """What a worker has to know of its job again and again; the status is None when the job is gone."""
+        columns = (jobs.c.status, jobs.c.worker_id, jobs.c.cancel_requested_at, jobs.c.pause_requested_at)
         with self.database.reading() as connection:
             row = connection.execute(select(*columns).where(jobs.c.id == job_id)).first()
-        return (row[0], row[1], row[2]) if row else (None, None, None)
+        return State(*row) if row else State()
 
     def finish(self, job: Job, outcome: Outcome) -> list[str] | None:
         """End a running job: its row, its events and the jobs that follow, in one transaction.
+
+        When it completes although it was to pause, what follows is paused in its place.
 
         Returns
         -------
@@ -125,19 +136,23 @@ class JobStore:
         values = {
             "status": outcome.status, "finished_at": now, "folder": outcome.folder, "result": outcome.result,
             "files": outcome.files, "error": outcome.error, "worker_id": None,
+            "earlier_seconds": outcome.earlier_seconds,
         }  # fmt: skip
         if outcome.status == COMPLETED:
             mine.append(jobs.c.cancel_requested_at.is_(None))
             values["progress"] = 100
+        seconds = max(now - (job.started_at or now), 0.0) + outcome.earlier_seconds
         with self.database.writing() as connection:
-            if connection.execute(update(jobs).where(*mine).values(values)).rowcount == 0:
+            ended = update(jobs).where(*mine).values(values).returning(jobs.c.pause_requested_at)
+            if (row := connection.execute(ended).first()) is None:
                 return None
-            counters.add(connection, counters.JOBS, max(now - (job.started_at or now), 0.0), stage=job.stage,
-                         model=job.model, status=outcome.status)  # fmt: skip
+            counters.add(connection, counters.JOBS, seconds, stage=job.stage, model=job.model, status=outcome.status)
             told = _append(connection, job.id, job.file_id, outcome.events)
-            following = [_insert(connection, new).id for new in outcome.then]
+            following = [_insert(connection, new) for new in outcome.then]
+            for new in following if row.pause_requested_at is not None else ():
+                told += _pause(connection, (jobs.c.id == new.id,), {})
         self._publish(told)
-        return following
+        return [new.id for new in following]
 
     def put_back(self, job: Job, *, refund: bool) -> bool:
         """Queue a running job again; `refund` when the attempt shall not count (a drain, not a death)."""
@@ -146,6 +161,59 @@ class JobStore:
         values = {"status": QUEUED, "worker_id": None, "started_at": None, "attempts": attempts}
         with self.database.writing() as connection:
             return connection.execute(update(jobs).where(*mine).values(values)).rowcount == 1
+
+    def pause(self, job: Job, *, refund: bool) -> bool:
+        """Pause a running job that was asked to; `refund` as put_back() has it.
+
+        Returns
+        -------
+        bool
+            False, and nothing was changed, when it is no longer this worker's, or no longer to pause.
+        """
+        mine = (jobs.c.id == job.id, jobs.c.status == RUNNING, jobs.c.worker_id == job.worker_id,
+                jobs.c.pause_requested_at.is_not(None), jobs.c.cancel_requested_at.is_(None))  # fmt: skip
+        attempts = {"attempts": jobs.c.attempts - 1} if refund else {}
+        with self.database.writing() as connection:
+            told = _pause(connection, mine, attempts)
+        self._publish(told)
+        return bool(told)
+
+    def request_pause(self, job_id: str) -> State:
+        """Pause a queued job at once, ask a running one to; what is to be cancelled is left alone.
+
+        Returns
+        -------
+        State
+            How it is after that.
+        """
+        wanted = (jobs.c.id == job_id, jobs.c.cancel_requested_at.is_(None))
+        wish = func.coalesce(jobs.c.pause_requested_at, time.time())
+        running = update(jobs).where(*wanted, jobs.c.status == RUNNING).values(pause_requested_at=wish)
+        with self.database.writing() as connection:
+            told = _pause(connection, (*wanted, jobs.c.status == QUEUED), {})
+            connection.execute(running)
+        self._publish(told)
+        return self.state(job_id)
+
+    def resume(self, job_id: str, *, max_queued: int | None = None) -> bool:
+        """Queue a paused job again, or take back that a running one is to pause; whether it was paused.
+
+        Raises
+        ------
+        QueueFull
+            As in create().
+        """
+        paused_one = update(jobs).where(jobs.c.id == job_id, jobs.c.status == PAUSED).values(status=QUEUED)
+        told: list[Any] = []
+        with self.database.writing() as connection:
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(pause_requested_at=None))
+            what = (jobs.c.queue, jobs.c.file_id, jobs.c.stage, jobs.c.progress)
+            row = connection.execute(paused_one.returning(*what)).first()
+            if row is not None:
+                _check_length(connection, row.queue, max_queued)
+                told = _append(connection, job_id, row.file_id, [resumed(row.stage, row.progress)])
+        self._publish(told)
+        return row is not None
 
     def request_cancel(self, job_id: str, closing: Sequence[Event]) -> str | None:
         """Cancel a queued job at once, ask a running one to stop.
@@ -181,7 +249,8 @@ class JobStore:
         ended = update(jobs).where(jobs.c.id == job_id, jobs.c.status.in_((FAILED, CANCELLED)))
         fresh = {
             "status": QUEUED, "attempts": 0, "error": None, "cancel_requested_at": None, "progress": 0,
-            "started_at": None, "finished_at": None,
+            "started_at": None, "finished_at": None, "pause_requested_at": None, "paused_at": None,
+            "earlier_seconds": None,
         }  # fmt: skip
         try:
             with self.database.writing() as connection:
@@ -276,6 +345,15 @@ def _insert(connection: Connection, new: NewJob) -> Job:
         .returning(jobs)
     ).one()  # fmt: skip
     return Job(**row._mapping)
+
+
+def _pause(connection: Connection, which: tuple[Any, ...], more: dict[str, Any]) -> list[Any]:
+    """Pause the job of which that is true, if there is one, and say so; the event's row."""
+    values = {"status": PAUSED, "worker_id": None, "started_at": None, "pause_requested_at": None,
+              "paused_at": time.time()} | more  # fmt: skip
+    what = (jobs.c.id, jobs.c.file_id, jobs.c.stage, jobs.c.progress)
+    row = connection.execute(update(jobs).where(*which).values(values).returning(*what)).first()
+    return _append(connection, row.id, row.file_id, [paused(row.stage, row.progress)]) if row else []
 
 
 def _check_length(connection: Connection, queue: str, max_queued: int | None) -> None:

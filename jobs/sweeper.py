@@ -5,11 +5,12 @@ import time
 
 from jobs import pipeline
 from jobs.events import FIRST_PERCENT, Event
-from jobs.job import CANCELLED, FAILED, QUEUED, RUNNING, Job, Outcome
+from jobs.job import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, Job, Outcome
 from jobs.queue import Queue
 from jobs.retention import Retention
 from jobs.store import JobStore
 from logs import on_behalf_of
+from storage.files import Files
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +28,13 @@ class Sweeper:
         A job is started so often at most.
     retention : Retention, optional
         Removes old songs, when they are not kept for ever.
+    files : Files, optional
+        Where what is left of jobs that have ended is removed.
     """
 
     def __init__(self, store: JobStore, queue: Queue, silence_seconds: float, max_attempts: int,
-                 retention: Retention | None = None) -> None:  # fmt: skip
+                 retention: Retention | None = None, files: Files | None = None) -> None:  # fmt: skip
+        self._files = files
         self._store, self._queue = store, queue
         self._silence_seconds, self._max_attempts = silence_seconds, max_attempts
         self._retention = retention
@@ -59,6 +63,7 @@ class Sweeper:
             if job.worker_id not in alive and now - (job.started_at or 0) > self._silence_seconds:
                 self._release_job(job, f"Worker silent for {self._silence_seconds:g} s")
         self._restore_messages()
+        self._remove_spools()
         if self._retention:
             self._retention.sweep()
 
@@ -70,12 +75,22 @@ class Sweeper:
             reason = f"{reason} ({job.attempts} attempts)"
             error = {"code": "worker_died", "message": reason, "details": None}
             self._store.finish(job, Outcome(FAILED, pipeline.closing_events(job, FAILED, reason), error=error))
+        elif self._store.pause(job, refund=False):
+            reason = f"{reason}; paused, as it was to be"
         elif self._store.put_back(job, refund=False):
             progress = max(job.progress, FIRST_PERCENT)
             self._store.progress(job, Event(job.stage, progress, f"{reason}; trying again"))
             self._queue.put(job.queue, job.id)
         with on_behalf_of(job.request_id):
             log.warning("job %s: %s", job.id, reason)
+
+    def _remove_spools(self) -> None:
+        """What was kept of a job to go on from goes when the job has ended, whoever ended it."""
+        kept = self._files.spooled_jobs() if self._files else set()
+        active = {job.id for job in self._store.find(id=tuple(kept), status=ACTIVE)} if kept else set()
+        for job_id in kept - active:
+            assert self._files is not None
+            self._files.discard_spools(job_id)
 
     def _restore_messages(self) -> None:
         """When no message waits, every queued row has lost its own; one too many does no harm."""

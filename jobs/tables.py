@@ -31,6 +31,9 @@ jobs = Table(
     Column("result", JSON),
     Column("files", JSON),
     Column("error", JSON),
+    Column("pause_requested_at", Float),
+    Column("paused_at", Float),
+    Column("earlier_seconds", Float),
 )  # fmt: skip
 
 # Two equal requests at once: the second insert fails and joins the first one's job. A pipeline's later stages are not

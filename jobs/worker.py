@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -26,11 +27,12 @@ from jobs.emitter import redis_publisher
 from jobs.inputs import Inputs
 from jobs.job import CANCELLED, COMPLETED, FAILED, RUNNING, Job, Outcome
 from jobs.queue import NAMES, Queue
-from jobs.reporter import Drained, Reporter, TimedOut
+from jobs.reporter import Drained, Paused, Reporter, TimedOut
 from jobs.store import JobStore
 from logs import configure_logging, on_behalf_of
 from models import memory, weights
 from models.device import choose_device, describe_device
+from models.spool import Spool
 from storage.database import Database
 from storage.files import FULL, Files, is_full, result_folder
 from storage.songs import Songs
@@ -69,6 +71,7 @@ class Worker:
         self.drain_asked_at: float | None = None
         self.stop_job = threading.Event()
         self.job: Job | None = None
+        self.spool: Spool | None = None  # of the job, where its model keeps what it has finished
         self.info: dict[str, Any] = {}
         self.trouble: StudioError | None = None  # why no job can run here
         self.device, self.device_index = "cpu", device_index
@@ -145,10 +148,8 @@ class Worker:
                 outcome = self._attempt(job)
             finally:  # before the job is seen to have ended: who removes the song then removes everything
                 self.files.discard_staging(job.id)
-        except Drained:
-            if self.store.put_back(job, refund=True):
-                self.queue.put(job.queue, job.id)
-            log.info("job %s: put back", job.id)
+        except (Drained, Paused):
+            self._lay_aside(job)
         except TimedOut:
             self._finish(job, _failure(job, self._timeout()))
         except Cancelled:
@@ -158,7 +159,15 @@ class Worker:
         else:
             self._finish(job, outcome)
         finally:
-            self.job = None
+            self.job = self.spool = None
+
+    def _lay_aside(self, job: Job) -> None:
+        """Pause a job that is to, put back any other; the attempt does not count, and what is finished is kept."""
+        if self.store.pause(job, refund=True):
+            log.info("job %s: paused", job.id)
+        elif self.store.put_back(job, refund=True):
+            self.queue.put(job.queue, job.id)
+            log.info("job %s: put back", job.id)
 
     def _attempt(self, job: Job) -> Outcome:
         """Load the model if need be, run it, and move its files into place."""
@@ -185,20 +194,28 @@ class Worker:
                 self.store.tally(counters.MODEL_LOADS, seconds, model=job.model, variant=job.variant)
             return model
 
+        keeping: dict[str, Spool] = {}
+        if spec.goes_on:
+            keeping["spool"] = self.spool = Spool(self.files.spool(job.id), self.config.min_free_disk)
         result = self.models.run(
-            (job.model, job.variant), load, lambda model: module.run(model, request, audio_path, staging, report)
-        )
-        report(1.0)
+            (job.model, job.variant), load,
+            lambda model: module.run(model, request, audio_path, staging, report, **keeping),
+        )  # fmt: skip
+        with suppress(Paused):  # it is done; what follows is paused in its place
+            report(1.0)
         folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)
         entries = [{"filename": name, "size_bytes": (staging / name).stat().st_size} for name in result.files]
         self.files.publish(staging, folder)
         return Outcome(
             COMPLETED, pipeline.closing_events(job, COMPLETED), pipeline.followers(job),
             folder, result.model_dump(mode="json") | _shown_folder(job.model, folder), entries,
+            earlier_seconds=self.spool.earlier_seconds if self.spool else 0.0,
         )  # fmt: skip
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         """Write how a job ended, tell the queue what follows."""
+        if self.spool:  # before the job is seen to have ended, as its half-made files
+            self.spool.discard()
         following = self.store.finish(job, outcome)
         if following is None:
             log.warning("job %s: was cancelled or taken from this worker, its result is dropped", job.id)
@@ -234,19 +251,27 @@ class Worker:
         job = self.job
         if job is None:
             return
-        status, worker_id, wished_at = self.store.state(job.id)
-        if status != RUNNING or worker_id != self.id:
+        state = self.store.state(job.id)
+        if state.status != RUNNING or state.worker_id != self.id:
             return
         now, grace, allowed = time.time(), self.config.cancel_seconds, self.config.job_timeout_seconds
+        wished_at, pause_at = state.cancel_requested_at, state.pause_requested_at
         if wished_at is not None and now - wished_at > grace:
             self._end_with(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)), "was cancelled")
+        elif wished_at is None and pause_at is not None and now - pause_at > grace:
+            if self.store.pause(job, refund=True):
+                self._leave(job, "was to pause")
         elif allowed and now - (job.started_at or now) > allowed + grace:
             self._end_with(job, _failure(job, self._timeout()), f"has run for more than {allowed:g} s")
 
     def _end_with(self, job: Job, outcome: Outcome, why: str) -> None:
         """End a job that does not stop, and this process with it, unless the job has just ended by itself."""
-        if self.store.finish(job, outcome) is None:
-            return
+        if self.store.finish(job, outcome) is not None:
+            self.files.discard_spools(job.id)
+            self._leave(job, why)
+
+    def _leave(self, job: Job, why: str) -> None:
+        """End this process, which a model holds up that does not report."""
         with on_behalf_of(job.request_id):
             log.error("job %s: %s and did not stop, so this process ends", job.id, why)
         self.files.discard_staging(job.id)

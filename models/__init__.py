@@ -38,6 +38,8 @@ class ModelSpec:
     variants : tuple of str
     engines : tuple of str
         Libraries that it may run on, the default first; empty where there is only one.
+    goes_on : bool
+        Its run() takes a `spool` (models/spool.py): stopped, it goes on from there and does not begin anew.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ModelSpec:
     default_variant: str
     variants: tuple[str, ...]
     engines: tuple[str, ...] = ()
+    goes_on: bool = False
 
     @property
     def module(self) -> Any:
@@ -86,7 +89,7 @@ REGISTRY: dict[str, ModelSpec] = {
     for spec in (
         ModelSpec("demucs", "Audio separation into stems", "separation", "gpu", "htdemucs",
                   ("htdemucs", "mdx_extra", "mdx", "mdx_q", "mdx_extra_q", "htdemucs_ft", "htdemucs_6s",
-                   "demo")),
+                   "demo"), goes_on=True),
         ModelSpec("whisper", "Speech and lyrics transcription", "transcription", "gpu", "medium",
                   ("tiny", "base", "small", "medium", "large", "turbo", "demo")),
         ModelSpec("musicgen", "Music generation from text", "generation", "gpu", "large",

@@ -1,4 +1,4 @@
-"""The record of every job, and how to cancel or retry one."""
+"""The record of every job, and how to cancel, pause, resume or retry one."""
 
 from typing import Any, Literal
 
@@ -92,6 +92,23 @@ def one_job(path: JobPath) -> Response:
 def cancel(path: JobPath) -> Response:
     """Cancel a job: a queued one at once, a running one at its next step."""
     return jsonify(job_record(studio().jobs.cancel(path.job_id)))
+
+
+@bp.post("/jobs/<job_id>/pause", responses={200: JobAnswer, **ONE})
+def pause(path: JobPath) -> Response:
+    """Pause a job, or the stage of its pipeline that is active: a queued one at once, a running one at its next step.
+
+    A running job frees its worker. A separation goes on from its last finished segment, also after a restart, and
+    gives the bytes that it would have given; other models begin their stage again. What follows in a pipeline waits.
+    Pausing what is paused changes nothing.
+    """
+    return jsonify(job_record(studio().jobs.pause(path.job_id)))
+
+
+@bp.post("/jobs/<job_id>/resume", responses={202: JobAnswer, **ONE, 429: ErrorAnswer, 507: ErrorAnswer})
+def resume(path: JobPath) -> tuple[Response, int]:
+    """Let a paused job, or the paused stage of its pipeline, wait for its turn again; others go on as they were."""
+    return jsonify(job_record(studio().jobs.resume(path.job_id))), 202
 
 
 @bp.post("/jobs/<job_id>/retry", responses={202: JobAnswer, **ONE, 429: ErrorAnswer, 507: ErrorAnswer})

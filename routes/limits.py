@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EXEMPT = {"health", "metrics", "pages", "static"}
 SUBMITTING = {"upload", "process", "analyze", "generate", "transcribe"}  # what is posted there becomes a job
-RETRY = "jobs.retry"
+AGAIN = {"jobs.retry", "jobs.resume"}
 NETWORK_BITS = 64  # of an IPv6 address; the rest a client chooses as it likes
 REDIS_SECONDS = 1.0  # after which a silent Redis is given up and each web process counts for itself
 
@@ -84,7 +84,7 @@ def _exempt() -> bool:
 
 def _submits() -> bool:
     """Whether the present request uploads a song or asks for a job."""
-    return request.method == "POST" and (request.blueprint in SUBMITTING or request.endpoint == RETRY)
+    return request.method == "POST" and (request.blueprint in SUBMITTING or request.endpoint in AGAIN)
 
 
 def _refuse(limiter: "Limiter", what: str | None, most: int) -> Response:

@@ -15,7 +15,7 @@ import models
 from errors import InvalidInput, NotFound, TooLarge, UnsupportedAudio
 from jobs import pipeline
 from jobs.inputs import TRANSCRIBERS
-from jobs.job import CANCELLED, COMPLETED, Job, NewJob
+from jobs.job import CANCELLED, COMPLETED, PAUSED, Job, NewJob
 from jobs.song_status import files, song_status
 from logs import request_id
 from models import FILE_TYPES, audio
@@ -107,7 +107,9 @@ def _upload(options: UploadOptions) -> tuple[Response, int]:
     if not options.wait:
         message = "Upload complete, processing started."
         return jsonify(answer | started | {"status": "processing", "message": message}), 202
-    studio().jobs.wait_for_pipeline(job.pipeline_id or "")
+    if (paused := studio().jobs.wait_for_pipeline(job.pipeline_id or "")) is not None:
+        message = f"Upload complete, processing was paused; it goes on after POST /jobs/{paused.id}/resume."
+        return jsonify(answer | started | {"status": PAUSED, "message": message}), 202
     return jsonify(answer | started | _finished(job)), 200
 
 

@@ -4,12 +4,14 @@ import errno
 import shutil
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from errors import StorageFull
 
 MEBIBYTE = 1024 * 1024
 INCOMING = ".incoming"  # half-written files live here, on the same file system, until they are renamed
+SPOOLS = ".spool"  # what jobs have finished that are not at their end yet
 FULL = "The disk is full; remove songs or make room."
 ABANDONED_SECONDS = 24 * 3600  # a half-written file nobody touched for so long belongs to no one
 
@@ -89,6 +91,29 @@ class Files:
         for folder in (self.outputs / INCOMING).glob(f"{job_id}-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
+    def spool(self, job_id: str) -> Path:
+        """A folder for what a job finishes, which keeps what earlier attempts left; made by who writes to it.
+
+        It has another name each time: a process that was taken for dead and is not finds its own no more.
+        """
+        mine = self.outputs / SPOOLS / f"{job_id}-{uuid.uuid4().hex}"
+        left = sorted((self.outputs / SPOOLS).glob(f"{job_id}-*"), key=_modified_at)
+        for path in left[:-1]:
+            shutil.rmtree(path, ignore_errors=True)
+        with suppress(FileNotFoundError):  # its owner may remove it just now
+            for path in left[-1:]:
+                path.rename(mine)
+        return mine
+
+    def discard_spools(self, job_id: str) -> None:
+        """Remove what any attempt at a job has finished."""
+        for folder in (self.outputs / SPOOLS).glob(f"{job_id}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def spooled_jobs(self) -> set[str]:
+        """Ids of the jobs of which something finished is kept."""
+        return {path.name.rpartition("-")[0] for path in (self.outputs / SPOOLS).glob("*-*")}
+
     def result(self, folder: str, filename: str) -> Path:
         """Where one file of a job's results is."""
         return self.outputs / folder / filename
@@ -125,6 +150,14 @@ class Files:
 def result_folder(file_id: str, model: str, variant: str, job_id: str, attempt: int) -> str:
     """A job's results, relative to the outputs: one folder an attempt, so that none overwrites another."""
     return f"{file_id}/{model}/{variant}-{job_id[:8]}-{attempt}"
+
+
+def _modified_at(path: Path) -> float:
+    """When something changed in a folder; 0 when it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def is_full(error: Exception) -> bool:

@@ -149,7 +149,7 @@ WITH_ID = [
     ("GET", "/download/{}"), ("GET", "/download/{}?archive=zip"), ("GET", "/download/{}/vocals"),
     ("GET", "/download/demucs/{}/vocals.mp3"), ("GET", "/status/{}"), ("DELETE", "/cleanup/{}"),
     ("DELETE", "/songs/{}"), ("GET", "/karaoke/{}/karaoke.lrc"), ("GET", "/jobs/{}"), ("POST", "/jobs/{}/cancel"),
-    ("POST", "/jobs/{}/retry"),
+    *[("POST", f"/jobs/{{}}/{action}") for action in ("retry", "pause", "resume")],
 ]  # fmt: skip
 WRONG_IDS = [
     "x", "0", "null", NOBODYS.upper(), NOBODYS_VERSION_1, NOBODYS.replace("-", ""), f"%7B{NOBODYS}%7D", f"{NOBODYS}%0A",

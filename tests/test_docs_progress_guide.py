@@ -364,22 +364,23 @@ def failed(service: Service, seen: Seen) -> list[dict[str, Any]]:
 
 @dataclass
 class Cancelled:
-    """A song that was uploaded, looked at and cancelled by the guide's shell commands."""
+    """A song that was uploaded, looked at, paused, resumed and cancelled by the guide's shell commands."""
 
     uploaded: dict[str, Any]
     queued: dict[str, Any]
     events: list[dict[str, Any]]
 
 
-@runs("sh upload", "sh status", "sh cancel")
+@runs("sh upload", "sh status", "sh pause", "sh resume", "sh cancel")
 @pytest.fixture(scope="module")
 def cancelled(service: Service, seen: Seen) -> Cancelled:
     """Done while the worker stands still."""
     with service.held():
         uploaded = json.loads(service.shell("sh upload"))
         queued = json.loads(service.shell("sh status", FILE_ID=uploaded["file_id"]))
-        record = json.loads(service.shell("sh cancel", JOB_ID=uploaded["job_id"]))
-        assert (record["job_id"], record["status"]) == (uploaded["job_id"], "cancelled")
+        for block, status in (("sh pause", "paused"), ("sh resume", "queued"), ("sh cancel", "cancelled")):
+            record = json.loads(service.shell(block, JOB_ID=uploaded["job_id"]))
+            assert (record["job_id"], record["status"]) == (uploaded["job_id"], status)
     return Cancelled(uploaded, queued, service.ended(uploaded["file_id"]))
 
 

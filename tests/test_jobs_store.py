@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jobs.events import Event, first, last
 from jobs.job import ACTIVE, CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING, Job, Outcome
-from jobs.store import JobStore
+from jobs.store import JobStore, State
 from storage.database import Database
 from tests.rows import WORKER, a_job, running, story
 
@@ -216,7 +216,7 @@ def test_a_running_job_is_asked_to_stop(store: JobStore) -> None:
     wished_at = now_of(store, job).cancel_requested_at
     assert wished_at == pytest.approx(time.time(), abs=5)
     assert store.request_cancel(job.id, [last("separation")]) == RUNNING
-    assert store.state(job.id) == (RUNNING, WORKER, wished_at)
+    assert store.state(job.id) == (RUNNING, WORKER, wished_at, None)
     assert story(store, job.file_id) == []
 
 
@@ -297,7 +297,7 @@ def test_a_number_is_never_used_twice(store: JobStore) -> None:
     store.progress(job, first("separation"))
     used = store.last_seq()
     store.remove_song(job.file_id)
-    assert (store.get(job.id), store.last_seq(), store.state(job.id)) == (None, 0, (None, None, None))
+    assert (store.get(job.id), store.last_seq(), store.state(job.id)) == (None, 0, State())
     store.progress(running(store), first("separation"))
     assert store.last_seq() > used
 

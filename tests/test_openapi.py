@@ -131,7 +131,8 @@ def test_answers_are_as_described(
         assert check("POST", path).status_code == 200
     assert check("POST", "/analyze/batch", json={"file_ids": [song, "x"]}).status_code == 200
     assert check("POST", "/jobs/{job_id}/cancel").status_code == 409
-    assert check("POST", "/jobs/{job_id}/retry").status_code == 409
+    for action in ("retry", "pause", "resume"):
+        assert check("POST", f"/jobs/{{job_id}}/{action}").status_code == 409
     assert check("POST", "/process/demucs/{file_id}", json={"shifts": -1}).status_code == 400
     assert check("POST", "/upload", files={"file": ("x.mp3", b"x")}).status_code == 415
     new = check("POST", "/upload", files={"file": ("x.wav", tone.read_bytes())}).json()
@@ -140,6 +141,8 @@ def test_answers_are_as_described(
     queued = check("POST", "/process/demucs/{file_id}?async=true")
     ids["job_id"] = queued.json()["job_id"]
     assert queued.status_code == 202
+    assert check("POST", "/jobs/{job_id}/pause").status_code == 200
+    assert check("POST", "/jobs/{job_id}/resume").status_code == 202
     assert check("POST", "/jobs/{job_id}/cancel").status_code == 200
     assert check("DELETE", "/cleanup/{file_id}").status_code == 200
     assert check("GET", "/status/{file_id}").status_code == 404

@@ -272,10 +272,44 @@ def test_sigterm_gives_running_jobs_a_grace_time_then_puts_them_back(
     assert SETTINGS["DRAIN_SECONDS"] <= time.monotonic() - asked_at < SETTINGS["DRAIN_SECONDS"] + 5
     assert _unfinished(service) == {job_id: ("queued", 0), waiting_id: ("queued", 0)}
     assert not list((service.outputs / ".incoming").iterdir())
+    assert [path.name.rpartition("-")[0] for path in (service.outputs / ".spool").iterdir()] == [job_id]
     service.start()
     assert service.wait_for_job(job_id, "running")["attempts"] == 1
     service.post(f"/jobs/{job_id}/cancel")  # that jobs complete after a restart is shown above
     assert service.wait_for_job(waiting_id, "completed", "failed")["status"] == "completed"
+    shown = [{"stage": stage, "progress": progress} for _, stage, progress in service.stored_events(file_id)]
+    assert progress_never_goes_back(shown)
+
+
+def test_a_paused_separation_outlives_the_service_and_goes_on(
+    service: Server, client: Listener, song: Path, tmp_path: Path
+) -> None:
+    asked = LONG | {"seed": 1}
+    whole = service.upload(song)["file_id"]
+    assert service.post(f"/process/demucs/{whole}", **asked).status_code == 200
+    file_id = service.upload(song)["file_id"]
+    job_id = service.post(f"/process/demucs/{file_id}?async=true", **asked).json()["job_id"]
+    client.wait_for(file_id, "separation", 20)
+    assert service.post(f"/jobs/{job_id}/pause").status_code == 200
+    paused = service.wait_for_job(job_id, "paused", "completed")
+    assert (paused["status"], paused["attempts"]) == ("paused", 0)
+    assert service.post(f"/process/pitch_analysis/{file_id}").status_code == 200, "other work goes on"
+    (kept,) = (service.outputs / ".spool").iterdir()
+    before = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert service.stop() == 0
+    service.start()
+    assert service.get(f"/jobs/{job_id}").json()["status"] == "paused"
+    assert {path.name: path.stat().st_mtime_ns for path in kept.iterdir()} == before
+    wait_until(lambda: client.client.connected, 20)
+    assert service.post(f"/jobs/{job_id}/resume").json()["status"] == "queued"
+    job = service.wait_for_job(job_id, "completed", "failed")
+    assert (job["status"], job["attempts"]) == ("completed", 1)
+    assert all(service.get(f"/download/{file_id}/{stem}").content == service.get(f"/download/{whole}/{stem}").content
+               for stem in ("vocals", "bass", "drums", "other", "instrumental"))  # fmt: skip
+    assert "begins anew" not in service.log.read_text()
+    assert not list((service.outputs / ".spool").iterdir())
+    messages = [message for (message,) in service.rows("select message from events where job_id = ?", job_id)]
+    assert messages.index("Paused") < messages.index("Resumed")
     shown = [{"stage": stage, "progress": progress} for _, stage, progress in service.stored_events(file_id)]
     assert progress_never_goes_back(shown)
 

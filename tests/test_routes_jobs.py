@@ -1,4 +1,4 @@
-"""Records of jobs: list, cancel, retry, and what contradicts their state."""
+"""Records of jobs: list, cancel, pause, resume, retry, and what contradicts their state."""
 
 import uuid
 from pathlib import Path
@@ -17,8 +17,8 @@ from tests.serving import Server
 
 RECORD = {
     "job_id", "file_id", "model", "model_variant", "parameters", "status", "stage", "progress", "attempts",
-    "cancel_requested", "created_at", "started_at", "finished_at", "processing_time_seconds", "result", "files",
-    "error", "pipeline_id",
+    "cancel_requested", "pause_requested", "created_at", "started_at", "finished_at", "processing_time_seconds",
+    "result", "files", "error", "pipeline_id",
 }  # fmt: skip
 UNKNOWN = ("x", NOBODYS, "%00", "..", "a" * 300)
 
@@ -37,9 +37,9 @@ def test_one_job(client: FlaskClient, library: Library) -> None:
     assert record == {
         "job_id": job.id, "file_id": job.file_id, "model": "demucs", "model_variant": "htdemucs",
         "parameters": {"shifts": 2}, "status": "queued", "stage": "separation", "progress": 0, "attempts": 0,
-        "cancel_requested": False, "created_at": job.created_at, "started_at": None, "finished_at": None,
-        "processing_time_seconds": None, "result": None, "files": [], "error": None, "pipeline_id": None,
-        "webhooks": [],
+        "cancel_requested": False, "pause_requested": False, "created_at": job.created_at, "started_at": None,
+        "finished_at": None, "processing_time_seconds": None, "result": None, "files": [], "error": None,
+        "pipeline_id": None, "webhooks": [],
     }  # fmt: skip
     library.complete(job.id, {"vocals.mp3": b"la"}, {"tracks": ["vocals"]})
     record = client.get(f"/jobs/{job.id}").json
@@ -85,7 +85,7 @@ def test_a_wrong_query(reader: FlaskClient, query: str, field: str) -> None:
 @pytest.mark.parametrize("job_id", UNKNOWN)
 def test_an_unknown_job(reader: FlaskClient, job_id: str) -> None:
     contract.error(reader.get(f"/jobs/{job_id}"), 404, "not_found")
-    for action in ("cancel", "retry"):
+    for action in ("cancel", "pause", "resume", "retry"):
         contract.error(reader.post(f"/jobs/{job_id}/{action}"), 404, "not_found")
 
 

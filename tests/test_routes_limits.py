@@ -17,6 +17,7 @@ from config import Config
 from models import audio
 from tests import contract, render
 from tests.library import Library
+from tests.rows import story
 from tests.serving import RedisServer, Server
 
 MAX_QUEUED_JOBS = 2
@@ -62,12 +63,15 @@ def test_a_full_queue_takes_no_more_and_keeps_nothing_of_it(client: FlaskClient,
     assert library.studio.jobs.queue.waiting("gpu") == waiting == MAX_QUEUED_JOBS
 
 
-def test_a_full_queue_refuses_what_is_tried_again(client: FlaskClient, library: Library) -> None:
+def test_a_full_queue_refuses_what_is_tried_again_or_resumed(client: FlaskClient, library: Library) -> None:
     failed = library.add_job()
     library.fail(failed.id)
+    paused = library.studio.jobs.pause(library.add_job().id)
     fill(library)
-    refused(client.post(f"/jobs/{failed.id}/retry"))
-    assert library.job(failed.id).status == "failed"
+    for job, action in ((failed, "retry"), (paused, "resume")):
+        refused(client.post(f"/jobs/{job.id}/{action}"))
+        assert library.job(job.id).status in ("failed", "paused")
+    assert story(library.store, paused.file_id)[-1][2] == "Paused"
 
 
 def test_a_full_queue_holds_up_neither_the_other_queue_nor_what_needs_no_new_job(
@@ -191,7 +195,8 @@ def test_uploads_and_jobs_have_a_rate_of_their_own(config: Config, tone: Path) -
     assert [upload(client, tone).status_code for _ in range(SUBMISSIONS)] == [200] * SUBMISSIONS
     song = client.get("/songs").json["songs"][0]["file_id"]
     for path in (f"/process/demucs/{song}", f"/separate/{song}", f"/analyze/chroma/{song}", "/transcribe",
-                 "/generate/text-to-music", f"/jobs/{song}/retry", "/upload"):  # fmt: skip
+                 "/generate/text-to-music", f"/jobs/{song}/retry", f"/jobs/{song}/resume",
+                 "/upload"):  # fmt: skip
         said = contract.error(client.post(path), 429, "rate_limited")["error"]
         assert f"{SUBMISSIONS} uploads and jobs a minute" in said, path
     assert not list((config.upload_folder / ".incoming").iterdir())

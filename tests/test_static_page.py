@@ -181,6 +181,27 @@ def test_two_tabs_of_a_song_show_the_same(studio: Server, open_page: OpenPage, t
     expect(first.locator("#results-heading")).to_have_text("Your song is ready")
 
 
+def test_a_paused_song_shows_so_in_every_tab_and_goes_on(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
+    first = open_page(studio)
+    _separate(_tone(tmp_path / "Dusk - Long.wav", seconds=12), first)
+    with _held(studio.worker_pids()):
+        second = open_page(studio, first.url.removeprefix(studio.url))
+        second.get_by_role("button", name="Pause", exact=True).click()
+        expect(second.get_by_role("button", name="Pausing…")).to_be_visible()
+    for page in (first, second):
+        expect(_card(page, "separation")).to_contain_text("⏸ Paused", timeout=JOB_MILLISECONDS)
+        expect(page.locator("#progress-summary")).to_have_text("Paused in step 2 of 4: Separation")
+    seen = _percent(first, "separation")
+    first.reload()
+    expect(_card(first, "separation")).to_have_attribute("data-status", "paused")
+    assert _percent(first, "separation") == seen
+    expect(first.locator("#library .library-status").first).to_have_text("Paused")
+    first.get_by_role("button", name="Resume").click()
+    for page in (second, first):
+        expect(_card(page, "karaoke")).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
+        expect(page.get_by_role("button", name="Resume")).to_be_hidden()
+
+
 def test_the_library_is_searched_opened_and_tidied(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
     for name in ("Dusk - River", "Dawn - <b>Hill", "Dusk - Meadow"):
         studio.upload(_tone(tmp_path / "tone.wav", seconds=1), name=f"{name}.wav")

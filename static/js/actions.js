@@ -1,9 +1,9 @@
 /** What the person at the screen can do, and what the page does by itself when a song ends. */
 
-import { cancelJob, deleteSong, getDemoSong, getModels, getStatistics, getStatus, retryJob } from "./api.js";
+import { cancelJob, deleteSong, getDemoSong, getModels, getStatistics, getStatus, pauseJob, resumeJob, retryJob } from "./api.js";
 import { pacesOf } from "./left.js";
 import { withoutEntries } from "./queue/entries.js";
-import { withJobs, withoutSong } from "./state.js";
+import { isUnderWay, withJobs, withoutSong } from "./state.js";
 import { withRunningTasks } from "./tasks/tasks.js";
 import { createUpload } from "./upload.js";
 
@@ -23,7 +23,7 @@ export function createActions(store, follow) {
   let wanted = null; // the song that resume() is to show
 
   const upload = createUpload(store, adopt);
-  const fail = (error) => store.update((state) => ({ ...state, cancelling: false, problem: error }));
+  const fail = (error) => store.update((state) => ({ ...state, cancelling: false, pausing: false, problem: error }));
 
   /** The song this page shows, in its address too, so that a reload comes back to it. */
   function adopt(song, past = false) {
@@ -79,6 +79,17 @@ export function createActions(store, follow) {
     return cancelJob(store.state.jobId).catch(fail);
   }
 
+  /** Let the song wait where it is; its worker takes others. */
+  async function pause() {
+    store.update((state) => ({ ...state, pausing: true, problem: null }));
+    return pauseJob(store.state.jobId).catch(fail);
+  }
+
+  async function goOn() {
+    store.update((state) => ({ ...state, problem: null }));
+    return resumeJob(store.state.jobId).catch(fail);
+  }
+
   /** Run a failed or cancelled stage again, and what comes after it. */
   async function retry(jobId) {
     try {
@@ -103,7 +114,7 @@ export function createActions(store, follow) {
       const status = await getStatus(fileId);
       if (wanted !== fileId) return; // something else was chosen while it came
       store.update((state) => withRunningTasks(state, status.jobs));
-      const past = !["queued", "processing"].includes(status.status);
+      const past = !isUnderWay(status.status);
       adopt({ ...status, ...remembered(fileId) }, past);
       if (past) finish();
     } catch (error) {
@@ -142,5 +153,5 @@ export function createActions(store, follow) {
     }
   }
 
-  return { loadModels, choose, fetchDemo, send: upload.send, start, cancel, retry, reset, resume, open, remove, finish };
+  return { loadModels, choose, fetchDemo, send: upload.send, start, cancel, pause, goOn, retry, reset, resume, open, remove, finish };
 }

@@ -30,6 +30,8 @@ export const getModels = async () => (await call("/models")).models;
 export const getStatus = (fileId) => call(`/status/${encodeURIComponent(fileId)}`);
 export const cancelJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/cancel`, { method: "POST" });
 export const retryJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/retry`, { method: "POST" });
+export const pauseJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/pause`, { method: "POST" });
+export const resumeJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}/resume`, { method: "POST" });
 export const getJob = (jobId) => call(`/jobs/${encodeURIComponent(jobId)}`);
 const post = (path, body) => call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 /** What a file of a song's results holds. */

@@ -26,7 +26,7 @@ import { connect } from "./progress.js";
 import { createQueueActions } from "./queue/actions.js";
 import { createQueue } from "./queue/card.js";
 import { isEnded, withQueueEvent, withSongStatus } from "./queue/entries.js";
-import { INITIAL, STAGE_NAMES, withConnection, withEvent } from "./state.js";
+import { INITIAL, isPaused, isUnderWay, STAGE_NAMES, withConnection, withEvent } from "./state.js";
 import { createStore } from "./store.js";
 import { createTaskActions } from "./tasks/actions.js";
 import { wantedByTasks, withTaskEvent } from "./tasks/tasks.js";
@@ -60,8 +60,8 @@ store.watch(whole, createEndings());
 store.watch(libraryKey, createLibrary(actions));
 
 /** Changes whenever the library may have. */
-function libraryKey({ phase, song, connection, queue }) {
-  return [phase, song?.file_id, connection, ...queue.map((entry) => `${entry.fileId} ${isEnded(entry)}`)].join();
+function libraryKey({ phase, song, connection, queue, stages }) {
+  return [phase, song?.file_id, connection, isPaused({ stages }), ...queue.map((entry) => `${entry.fileId} ${isEnded(entry)}`)].join();
 }
 
 const live = connect({
@@ -79,7 +79,7 @@ const live = connect({
   caughtUp(answer) {
     const { file_id, status } = answer;
     const ours = file_id === store.state.song?.file_id;
-    const running = ["queued", "processing"].includes(status);
+    const running = isUnderWay(status);
     store.update((state) => withSongStatus(ours ? { ...state, past: false, awaited: state.awaited || running } : state, answer));
     if (ours && !running) actions.finish(); // not every song ends with "complete"
   },

@@ -2,7 +2,7 @@
  * What the page knows, and how each event of the server changes it. Pure functions: state in, state out.
  *
  * phase: "idle" (no song under way), "uploading", "processing" or "ended".
- * A stage's status: "waiting", "processing", "complete", "failed", "cancelled" or "skipped" (an earlier one it needs failed).
+ * A stage's status: "waiting", "processing", "paused", "complete", "failed", "cancelled" or "skipped" (an earlier one it needs failed).
  */
 
 import { size } from "./format.js";
@@ -12,6 +12,14 @@ export const STAGE_NAMES = ["upload", "separation", "transcription", "karaoke"];
 
 const WAITING = Object.freeze({ status: "waiting", progress: 0, message: "", error: null, etaSeconds: null, note: null, jobId: null });
 
+const PAUSED = "Paused"; // the server's word
+
+/** Whether a song of that status is on its way, as the server names them. */
+export const isUnderWay = (status) => ["queued", "processing", "paused"].includes(status);
+/** Whether an event says that its job is paused. */
+export const isPause = ({ message, error }) => message === PAUSED && !error;
+export const isPaused = ({ stages }) => STAGE_NAMES.some((name) => stages[name].status === "paused");
+
 export const INITIAL = Object.freeze({
   connection: "connecting",
   models: null,
@@ -20,6 +28,7 @@ export const INITIAL = Object.freeze({
   song: null,
   phase: "idle",
   cancelling: false,
+  pausing: false,
   awaited: false, // its song was under way while this page showed it: its end is news
   jobId: null,
   past: false, // its events that come now are older than what the page shows
@@ -62,13 +71,13 @@ export function withEvent(state, event) {
   if (event.file_id !== state.song?.file_id || event.seq <= state.seq) return state;
   const seen = { ...state, seq: event.seq };
   if (event.stage === "loading") return withLoading(seen, event);
-  if (event.stage === "complete") return { ...seen, phase: "ended", cancelling: false, outcome: event };
+  if (event.stage === "complete") return { ...seen, phase: "ended", cancelling: false, pausing: false, outcome: event };
   return STAGE_NAMES.includes(event.stage) ? withStageEvent(seen, event) : seen;
 }
 
 /** Everything has ended: what the jobs made, and the whole of each reason, which an event has to cut. */
 export function withJobs(state, jobs) {
-  const ended = { ...state, phase: "ended", cancelling: false, jobs };
+  const ended = { ...state, phase: "ended", cancelling: false, pausing: false, jobs };
   const reason = (stage) => jobs.find((job) => job.job_id === stage.jobId && job.status === "failed")?.error?.message;
   return STAGE_NAMES.reduce((next, name) => {
     const whole = state.stages[name].status === "failed" && reason(state.stages[name]);
@@ -89,16 +98,18 @@ function withStageEvent(state, event) {
     note: null,
     jobId: event.job_id,
   };
-  if (status === "processing") {
+  const active = ["processing", "paused"].includes(status);
+  if (active) {
     for (const later of STAGE_NAMES.slice(STAGE_NAMES.indexOf(event.stage) + 1)) stages[later] = WAITING;
   }
-  const running = status === "processing" || event.stage === "upload";
+  const running = active || event.stage === "upload";
   return {
     ...state,
     stages,
     jobId: running ? event.job_id : state.jobId,
     phase: running && !state.past ? "processing" : state.phase,
     outcome: running ? null : state.outcome,
+    pausing: state.pausing && status !== "paused",
   };
 }
 
@@ -113,6 +124,7 @@ function withLoading(state, event) {
 
 /** How a stage stands after an event. */
 function stageStatus({ progress, message, error }) {
+  if (isPause({ message, error })) return "paused";
   if (!error) return progress < 100 ? "processing" : "complete";
   if (message.endsWith("cancelled")) return "cancelled";
   return error.startsWith("Not started") ? "skipped" : "failed";

@@ -1,23 +1,30 @@
-/** Start, cancel, another song: which of them there is depends on the phase. */
+/** Start, pause, cancel, another song: which of them there is depends on the phase. */
 
 import { byId, show } from "../dom.js";
 import { songs } from "../format.js";
 import { count, isSending } from "../queue/entries.js";
+import { isPaused } from "../state.js";
 import { chosenVariants } from "./options.js";
 
 export function createControls(actions, queued) {
   const [form, options, fields] = ["start-form", "options", "options-fields"].map(byId);
-  const [start, cancel, another] = ["start", "cancel", "another"].map(byId);
+  const [start, pause, cancel, another] = ["start", "pause", "cancel", "another"].map(byId);
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (start.dataset.starts === "queue") queued.send();
     else actions.start(chosenVariants());
   });
+  pause.addEventListener("click", () => {
+    if (pause.getAttribute("aria-disabled") === "true") return;
+    if (pause.dataset.does === "resume") actions.goOn();
+    else actions.pause();
+  });
   cancel.addEventListener("click", actions.cancel);
   another.addEventListener("click", actions.reset);
 
-  return function render({ phase, file, queue, models, cancelling }) {
+  return function render(state) {
+    const { phase, file, queue, models, cancelling, pausing, jobId } = state;
     const waiting = file || isSending(queue) ? 0 : count(queue, "waiting");
     const busy = phase === "uploading" || phase === "processing";
     options.dataset.phase = phase;
@@ -26,6 +33,11 @@ export function createControls(actions, queued) {
     start.dataset.starts = waiting ? "queue" : "file";
     start.textContent = waiting ? `Start processing ${songs(waiting)}` : "Start processing";
     show(start, phase === "idle");
+    const paused = isPaused(state);
+    show(pause, phase === "processing");
+    pause.dataset.does = paused ? "resume" : "pause";
+    pause.setAttribute("aria-disabled", cancelling || pausing || !jobId); // keeps the focus, unlike disabled
+    pause.textContent = paused ? "Resume" : pausing ? "Pausing…" : "Pause";
     show(cancel, busy);
     cancel.disabled = cancelling;
     cancel.textContent = cancelling ? "Cancelling…" : "Cancel";

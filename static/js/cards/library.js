@@ -7,7 +7,7 @@ import { duration } from "../format.js";
 const PAGE = 12; // songs asked for at once
 const TYPING_MS = 200; // a pause in typing before the search is asked for
 const SECOND_THOUGHT_MS = 4000; // how long a delete button waits to be pressed again
-const STATUS_WORDS = { queued: "Waiting", processing: "Processing", completed: "Ready", failed: "Failed", cancelled: "Cancelled" };
+const STATUS_WORDS = { queued: "Waiting", processing: "Processing", paused: "Paused", completed: "Ready", failed: "Failed", cancelled: "Cancelled" };
 
 /** @param {{open: (fileId: string) => void, remove: (fileId: string) => Promise<void>}} actions */
 export function createLibrary(actions) {

@@ -14,6 +14,7 @@ const STAGES = {
 const STATUSES = {
   waiting: { glyph: "⏳", word: "Waiting…" },
   processing: { glyph: "🔄", word: "Processing…" },
+  paused: { glyph: "⏸", word: "Paused" },
   complete: { glyph: "✓", word: "Complete" },
   failed: { glyph: "❌", word: "Failed" },
   cancelled: { glyph: "⊘", word: "Cancelled" },
@@ -49,7 +50,7 @@ export function createStage(name, actions) {
     fill.style.width = `${stage.progress}%`;
     bar.setAttribute("aria-valuenow", stage.progress);
     bar.setAttribute("aria-valuetext", `${STATUSES[stage.status].word} ${stage.progress} percent`);
-    percent.textContent = stage.status === "processing" ? `${stage.progress}%` : "";
+    percent.textContent = ["processing", "paused"].includes(stage.status) ? `${stage.progress}%` : "";
     eta.textContent = stage.status === "processing" && stage.etaSeconds !== null ? timeLeft(stage.etaSeconds) : "";
     message.textContent = stage.error ?? (isRepetition(stage) ? "" : sentence(stage.message));
     note.textContent = stage.note ? `${sentence(stage.note.message)} ${stage.note.progress}%` : "";
@@ -60,4 +61,4 @@ export function createStage(name, actions) {
 }
 
 /** "Transcription complete" under the word "Complete" says nothing; what else a stage has to say stays. */
-const isRepetition = ({ status, message }) => status === "complete" && / complete\b/.test(message);
+const isRepetition = ({ status, message }) => status === "paused" || (status === "complete" && / complete\b/.test(message));

@@ -4,7 +4,7 @@ import { byId } from "../dom.js";
 import { timeLeft } from "../format.js";
 import { secondsLeft } from "../left.js";
 import { nextWaiting } from "../queue/entries.js";
-import { STAGE_NAMES } from "../state.js";
+import { isPaused, STAGE_NAMES } from "../state.js";
 import { stageTitle } from "./stage.js";
 
 const ENDINGS = [
@@ -26,8 +26,9 @@ function sentence(state) {
   if (phase === "idle") return beginning(stages.upload.status, file !== null || nextWaiting(queue) !== undefined);
   if (phase === "ended") return ENDINGS.find(({ status }) => has(stages, status))?.words ?? "Finished";
   if (connection === "disconnected") return "Connection lost; this page catches up by itself once the server answers";
-  const current = STAGE_NAMES.find((name) => ["processing", "waiting"].includes(stages[name].status));
-  return current ? `Step ${STAGE_NAMES.indexOf(current) + 1} of ${STAGE_NAMES.length}: ${stageTitle(current)}${left(state)}` : "";
+  const current = STAGE_NAMES.find((name) => ["processing", "paused", "waiting"].includes(stages[name].status));
+  const paused = isPaused(state) ? "Paused in step" : "Step";
+  return current ? `${paused} ${STAGE_NAMES.indexOf(current) + 1} of ${STAGE_NAMES.length}: ${stageTitle(current)}${left(state)}` : "";
 }
 
 /** Before anything runs: an upload that did not arrive is named first. */

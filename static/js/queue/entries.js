@@ -2,8 +2,10 @@
  * Several songs, sent one after another. Pure functions of the page's state and of its `queue`, a list of entries.
  *
  * An entry's status: "waiting" (not sent yet), "uploading", "queued" (on the server, where others come first),
- * "processing", "complete", "failed" or "cancelled".
+ * "processing" (then perhaps `paused`), "complete", "failed" or "cancelled".
  */
+
+import { isPause } from "../state.js";
 
 const STAGES = ["separation", "transcription", "karaoke"];
 const ENDED = ["complete", "failed", "cancelled"];
@@ -12,7 +14,7 @@ const RUNNING = ["queued", "processing"];
 let made = 0;
 
 const UNSENT = Object.freeze({
-  status: "waiting", sent: 0, startedAt: null, fileId: null, jobId: null, seq: 0, stage: null, progress: 0, etaSeconds: null, error: null, cancelling: false,
+  status: "waiting", sent: 0, startedAt: null, fileId: null, jobId: null, seq: 0, stage: null, progress: 0, paused: false, etaSeconds: null, error: null, cancelling: false,
   awaited: true, // false until it is known whether its song had ended before this page opened
 });
 
@@ -65,7 +67,7 @@ export function withSongStatus(state, { file_id, status }) {
 function changed({ stage, progress, message, error, eta_seconds: etaSeconds = null }) {
   if (stage === "complete") return { status: ending(message, error), stage: null, etaSeconds: null, cancelling: false, error };
   if (!STAGES.includes(stage) || progress === 100) return {};
-  return { status: "processing", stage, progress, etaSeconds, error: null };
+  return { status: "processing", stage, progress, paused: isPause({ message, error }), etaSeconds, error: null };
 }
 
 function ending(message, error) {

@@ -68,6 +68,7 @@ function sentence(entry) {
   if (status === "uploading") return sent < entry.size ? `Uploading ${share(entry)}%, ${size(sent)} of ${size(entry.size)}` : "Uploaded, the file is checked…";
   if (status === "queued") return error ?? "Uploaded, waits for its turn";
   if (status === "processing") {
+    if (entry.paused) return `${stageTitle(entry.stage)} ${entry.progress}%, paused`;
     const left = entry.etaSeconds === null ? "" : `, ${timeLeft(entry.etaSeconds)}`;
     return error ?? `${stageTitle(entry.stage)} ${entry.progress}%${left}`;
   }

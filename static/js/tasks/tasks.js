@@ -6,7 +6,7 @@
  */
 
 const MODELS = { analysis: "pitch_analysis", music: "musicgen", gemma: "gemma_3n" };
-const ACTIVE = ["queued", "running"];
+const ACTIVE = ["queued", "running", "paused"];
 const ON_THE_WAY = ["asked", "running", "ended"];
 
 const NONE = Object.freeze({
