@@ -86,10 +86,10 @@ class Sweeper:
 
     def _remove_spools(self) -> None:
         """What was kept of a job to go on from goes when the job has ended, whoever ended it."""
-        kept = self._files.spooled_jobs() if self._files else set()
-        active = {job.id for job in self._store.find(id=tuple(kept), status=ACTIVE)} if kept else set()
+        if self._files is None or not (kept := self._files.spooled_jobs()):
+            return
+        active = {job.id for job in self._store.find(id=tuple(kept), status=ACTIVE)}
         for job_id in kept - active:
-            assert self._files is not None
             self._files.discard_spools(job_id)
 
     def _restore_messages(self) -> None:
