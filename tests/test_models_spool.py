@@ -151,7 +151,7 @@ def test_what_is_damaged_or_of_something_else_is_noticed_and_all_begins_anew(
     state, part = kept / "state", kept / "000000.f32"
     content = state.read_bytes()
     if harm in ("torn", "other"):
-        state.write_bytes(content[:-5] if harm == "torn" else content[:300] + b"7" + content[301:])
+        state.write_bytes(content[:-5] if harm == "torn" else content[:-6] + b"7" + content[-5:])
     elif harm in ("part", "gone"):
         part.unlink() if harm == "gone" else part.write_bytes(part.read_bytes()[:-4] + b"1234")
     elif harm == "parameters":
