@@ -35,8 +35,10 @@ from flask import Response, g, request
 from flask_cors import CORS
 from flask_openapi3 import Info, OpenAPI
 
+import sockets.keys
 import sockets.live
 import sockets.progress
+from api_keys import KeyRing
 from jobs.courier import Courier
 from jobs.emitter import redis_publisher
 from jobs.live import LiveService
@@ -57,6 +59,7 @@ from routes import (
     generate,
     headers,
     health,
+    keys,
     limits,
     metrics,
     models,
@@ -84,7 +87,7 @@ WATCH_SECONDS = 0.2  # between looks at whether all workers have ended
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BLUEPRINTS = (
     health, models, upload, process, analyze, generate, transcribe, download, status, cleanup, jobs_routes, songs,
-    statistics, metrics,
+    statistics, metrics, keys,
 )  # fmt: skip
 
 log = logging.getLogger("studio")
@@ -116,12 +119,20 @@ def create_app(config: Config) -> OpenAPI:
     -------
     OpenAPI
         A Flask app; `app.extensions["background"].start()` brings it to life.
+
+    Raises
+    ------
+    InvalidInput
+        When settings cannot be used: names them.
     """
+    ring = KeyRing.parse(config.api_keys)
     app = OpenAPI(
         __name__, static_folder="static", doc_ui=False, info=Info(title="Studio backend", version=VERSION),
-        validation_error_status=400, validation_error_callback=errors.raise_invalid_input, security_schemes={},
+        validation_error_status=400, validation_error_callback=errors.raise_invalid_input,
+        security_schemes=keys.SCHEMES if ring else {}, openapi_extensions=keys.description(ring),
     )  # fmt: skip
     app.request_class = StudioRequest
+    app.extensions["keys"] = ring
     app.config["MAX_CONTENT_LENGTH"] = config.max_content_length + FORM_BYTES
     app.json.sort_keys = app.json.ensure_ascii = False  # type: ignore[attr-defined]
     _build(app, config)
@@ -130,7 +141,9 @@ def create_app(config: Config) -> OpenAPI:
     app.register_blueprint(pages.bp)
     errors.register(app)
     app.before_request(_begin_request)
+    app.before_request(keys.identify)
     limits.register(app, config.rate_limit, config.upload_rate_limit, config.trusted_proxies, config.redis_url)
+    keys.register(app)
     app.after_request(_end_request)
     app.extensions["metrics"] = metrics.Metrics(app.extensions["studio"])
     app.after_request(app.extensions["metrics"].note)
@@ -144,6 +157,7 @@ def create_app(config: Config) -> OpenAPI:
         always_connect=True,  # what is said to it as it connects comes after the word that it is
     )  # fmt: skip
     sockets.live.answer_early()
+    sockets.keys.refuse_strangers(ring)
     headers.register(app)
     return app
 

@@ -77,6 +77,9 @@ class Config:
         0, "count", "Proxies in front whose X-Forwarded-For is believed; else all who come by one are one client.",
         least=0,
     )  # fmt: skip
+    api_keys: str = _knob(
+        "", "NAME:HASH,…", "Who may use it, each what is its own: python -m api_keys new NAME; empty: everybody, all."
+    )
     cors_origins: str = _knob("*", "origins", "Origins that may call from a browser, separated by commas.")
     log_format: str = _knob("text", "text/json", "Log lines for people or for machines.", choices=("text", "json"))
     log_level: str = _knob("INFO", "level", "DEBUG, INFO, WARNING or ERROR.", choices=LEVELS)

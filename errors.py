@@ -4,6 +4,7 @@ StudioError                     something a caller can be told in one sentence
 ├── InvalidInput                a parameter, body or file that we do not accept
 │   ├── UnsupportedAudio        not audio, not a format we accept, or it does not decode
 │   └── TooLarge                more of it than is accepted
+├── Unauthorized                no API key, or a wrong one
 ├── NotFound                    no such model, song, job or file
 ├── Conflict                    the request contradicts the present state
 ├── QueueFull                   too much waits already; come back later
@@ -54,6 +55,12 @@ class TooLarge(InvalidInput):
     """More of it than is accepted."""
 
     code = "too_large"
+
+
+class Unauthorized(StudioError):
+    """No API key, or a wrong one."""
+
+    code = "unauthorized"
 
 
 class NotFound(StudioError):

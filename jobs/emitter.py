@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from jobs.events import EVERY_FILE, PROGRESS, payload
+from jobs.events import PROGRESS, payload, rooms
 
 CHANNEL = "flask-socketio"  # Flask-SocketIO's default
 
@@ -21,7 +21,7 @@ def redis_publisher(redis_url: str) -> Callable[[list[Any]], None]:
 
     def publish(rows: list[Any]) -> None:
         for row in rows:
-            for room in (EVERY_FILE, row.file_id):
+            for room in rooms(row):
                 manager.emit(PROGRESS, payload(row), namespace="/", room=room)
 
     return publish

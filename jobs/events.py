@@ -87,6 +87,16 @@ def resumed(stage: str, progress: int) -> Event:
     return Event(stage, progress, RESUMED_MESSAGE)
 
 
+def room(which: str, owner: str | None) -> str:
+    """Where an owner hears of a file, or of EVERY_FILE; without one, where everybody does who needs no key."""
+    return which if owner is None else f"{owner}/{which}"
+
+
+def rooms(row: Any) -> list[str]:
+    """Where a stored event is told: to its owner, and to those who need no key."""
+    return [room(which, owner) for owner in dict.fromkeys((None, row.owner)) for which in (EVERY_FILE, row.file_id)]
+
+
 def payload(row: Any) -> dict[str, Any]:
     """What clients get for a stored event: MAX_PAYLOAD_BYTES at most; the job keeps the whole of a reason cut here."""
     body = {

@@ -10,6 +10,7 @@ from jobs.job import ACTIVE
 from jobs.tables import events, jobs, webhooks
 from storage.database import Database
 from storage.files import Files
+from storage.owners import owners
 from storage.songs import songs
 
 ROUND_SECONDS = 60.0  # between looks
@@ -55,7 +56,7 @@ class Retention:
         with self._database.writing() as connection:
             if connection.execute(_expired(before, file_id)).first() is None:
                 return
-            for table in (jobs, events, webhooks, songs):
+            for table in (jobs, events, webhooks, songs, owners):
                 connection.execute(delete(table).where(table.c.file_id == file_id))
         try:
             names = self._files.remove_song(file_id)

@@ -1,5 +1,6 @@
 """What routes may ask of jobs: submit, wait, cancel, pause, resume, retry, remove."""
 
+import copy
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -46,6 +47,15 @@ class JobService:
         self._worker_expected, self._cancel_seconds = worker_expected, cancel_seconds
         self._max_queued_jobs, self.webhooks = max_queued_jobs, webhooks
 
+    def seen_by(self, owner: str | None) -> "JobService":
+        """The same jobs as an owner sees them: all else is not there."""
+        if owner is None:
+            return self
+        view = copy.copy(self)
+        view.store, view.songs = self.store.seen_by(owner), self.songs.seen_by(owner)
+        view.inputs = Inputs(view.store, view.songs, view.files)
+        return view
+
     def submit(self, new: NewJob, *, force: bool = False, opening: Sequence[Event] = (),
                webhook_url: str | None = None) -> tuple[Job, bool]:  # fmt: skip
         """Queue a job and what it needs first, join the equal one that is active, or find the equal one that is done.
@@ -75,6 +85,8 @@ class JobService:
             When webhook_url is none that this service may call.
         ModelUnavailable
             When no worker is alive to run it.
+        NotFound
+            When its file_id is another owner's.
         Conflict
             When it needs what only the caller can choose.
         QueueFull

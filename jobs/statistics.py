@@ -9,6 +9,7 @@ from jobs.events import STAGES
 from jobs.job import ACTIVE, COMPLETED, ENDED
 from jobs.tables import jobs
 from storage.database import Database
+from storage.owners import seen_by
 from storage.songs import songs
 
 MEASURED_JOBS = 10_000  # the newest that ended are measured, so that a long history holds up nobody
@@ -84,8 +85,8 @@ class Statistics:
     active: dict[str, Counts]
 
 
-def statistics(database: Database, since: float | None = None) -> Statistics:
-    """Count every job and measure the newest MEASURED_JOBS that ended, with five queries however many there are.
+def statistics(database: Database, since: float | None = None, owner: str | None = None) -> Statistics:
+    """Count every job and measure the newest MEASURED_JOBS that ended, with six queries however many there are.
 
     Jobs of songs that were deleted are gone with them and count no more.
 
@@ -94,11 +95,17 @@ def statistics(database: Database, since: float | None = None) -> Statistics:
     database : Database
     since : float or None
         Unix seconds: of what ended, only what ended after it. What is there now is always all of it.
+    owner : str or None
+        Whose jobs count, all when None; `active` is always of all, since they wait in the same queues.
     """
-    ended = jobs.c.finished_at >= (since or 0.0)  # what has not ended has no such time; an index finds it
+    seen = seen_by(owner, jobs.c.file_id)
+    # What has not ended has no such time; an index finds it.
+    ended = and_(jobs.c.finished_at >= (since or 0.0), *seen)
     recent = _recent(ended)
     with database.reading() as connection:
-        now, past = (connection.execute(_counted(which)).all() for which in (jobs.c.status.in_(ACTIVE), ended))
+        active = active_jobs(connection)
+        waiting = and_(jobs.c.status.in_(ACTIVE), *seen)
+        now, past = (connection.execute(_counted(which)).all() for which in (waiting, ended))
         averages = {(row.stage, row.model): row for row in connection.execute(_averages(recent))}
         runs, waits = (
             {(row.stage, row.model): row.median for row in connection.execute(_medians(recent, value))}
@@ -114,7 +121,10 @@ def statistics(database: Database, since: float | None = None) -> Statistics:
             for group in sorted({(row.stage, row.model) for row in rows}, key=_order)
         ],
         total=_counts(rows),
-        active={queue: _counts([row for row in now if row.queue == queue]) for queue in {row.queue for row in now}},
+        active={
+            queue: Counts(**{status: number for (of, status), number in active.items() if of == queue})
+            for queue in {queue for queue, _ in active}
+        },
     )  # fmt: skip
 
 

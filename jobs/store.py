@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
-from errors import QueueFull
+from errors import NotFound, QueueFull
 from jobs import counters
 from jobs.events import Event, paused, resumed
 from jobs.job import ACTIVE, CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED, RUNNING, Job, NewJob, Outcome
 from jobs.tables import events, jobs, webhooks, workers
 from storage.database import Database
+from storage.owners import own, owner_of, seen_by
 from storage.songs import songs
 
 
@@ -35,11 +36,19 @@ class JobStore:
     database : Database
     publish : callable, optional
         Gets the stored events after each change, when no one tails the table.
+    owner : str, optional
+        Who finds, counts and hears only of its own, and whose the jobs of new music are; without one, all is seen.
     """
 
-    def __init__(self, database: Database, publish: Callable[[list[Any]], None] | None = None) -> None:
-        self.database = database
+    def __init__(
+        self, database: Database, publish: Callable[[list[Any]], None] | None = None, owner: str | None = None
+    ) -> None:
+        self.database, self.owner = database, owner
         self._publish = publish or (lambda rows: None)
+
+    def seen_by(self, owner: str | None) -> "JobStore":
+        """The same rows as an owner sees them."""
+        return JobStore(self.database, self._publish, owner)
 
     def create(
         self, new: NewJob, opening: Sequence[Event] = (), *, max_queued: int | None = None
@@ -64,12 +73,15 @@ class JobStore:
         ------
         QueueFull
             When it would be one more than may wait; nothing is stored then.
+        NotFound
+            When what it works on is not the owner's.
         """
         for active in self.find(parameters_hash=new.parameters_hash, status=ACTIVE):
             if not new.following or active.following == list(new.following):  # what follows must not be lost
                 return active, False
         try:
             with self.database.writing() as connection:
+                _claim_song(connection, new.file_id, self.owner)
                 job = _insert(connection, new)
                 _check_length(connection, job.queue, max_queued)  # after it, so that an equal job is joined before
                 told = _append(connection, job.id, job.file_id, opening)
@@ -87,12 +99,12 @@ class JobStore:
         """Jobs whose columns equal (or are among, for a tuple) the given values, newest first."""
         query = select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit).offset(offset)
         with self.database.reading() as connection:
-            return [Job(**row._mapping) for row in connection.execute(query.where(*_matching(equal)))]
+            return [Job(**row._mapping) for row in connection.execute(query.where(*self._matching(equal)))]
 
     def count(self, **equal: Any) -> int:
         """How many jobs match, as in find()."""
         with self.database.reading() as connection:
-            return connection.execute(select(func.count()).select_from(jobs).where(*_matching(equal))).scalar_one()
+            return connection.execute(select(func.count()).select_from(jobs).where(*self._matching(equal))).scalar_one()
 
     def claim(self, job_id: str, worker_id: str) -> Job | None:
         """Take a queued job: one conditional UPDATE, so a message delivered twice does no harm."""
@@ -271,6 +283,7 @@ class JobStore:
     def events(self, *, after: int, file_id: str | None = None, until: int | None = None) -> list[Any]:
         """Stored events with a greater sequence number, oldest first."""
         query = select(events).where(events.c.seq > after).order_by(events.c.seq)
+        query = query.where(*seen_by(self.owner, events.c.file_id))
         if file_id is not None:
             query = query.where(events.c.file_id == file_id)
         if until is not None:
@@ -315,7 +328,7 @@ class JobStore:
         equal
             As in find().
         """
-        matching = (*_matching(equal), jobs.c.file_id.in_(select(songs.c.file_id)))
+        matching = (*self._matching(equal), jobs.c.file_id.in_(select(songs.c.file_id)))
         newest = (jobs.c.created_at.desc(), jobs.c.id)
         rank = func.row_number().over(partition_by=jobs.c.file_id, order_by=newest)
         ranked = select(jobs.c.id, rank.label("rank")).where(*matching).subquery()
@@ -325,11 +338,22 @@ class JobStore:
             rows = connection.execute(found.limit(limit).offset(offset))
             return [Job(**row._mapping) for row in rows], total
 
+    def _matching(self, equal: dict[str, Any]) -> Iterable[Any]:
+        """Conditions on columns of jobs that the owner may see: a tuple means any of its values."""
+        yield from seen_by(self.owner, jobs.c.file_id)
+        for name, value in equal.items():
+            yield jobs.c[name].in_(value) if isinstance(value, tuple) else jobs.c[name] == value
 
-def _matching(equal: dict[str, Any]) -> Iterable[Any]:
-    """Conditions on columns of jobs: a tuple means any of its values."""
-    for name, value in equal.items():
-        yield jobs.c[name].in_(value) if isinstance(value, tuple) else jobs.c[name] == value
+
+def _claim_song(connection: Connection, file_id: str, owner: str | None) -> None:
+    """See to it that a song is the owner's, as a new id becomes by its first job; raises NotFound."""
+    known = None if owner is None else owner_of(connection, file_id)
+    if known == owner:
+        return
+    there = union_all(*(select(table.c.file_id).where(table.c.file_id == file_id) for table in (songs, jobs)))
+    if known is not None or connection.execute(there.limit(1)).first() is not None:
+        raise NotFound(f"There is no song {file_id}; upload it first: POST /upload.")
+    own(connection, file_id, owner)
 
 
 def _insert(connection: Connection, new: NewJob) -> Job:
@@ -367,10 +391,11 @@ def _check_length(connection: Connection, queue: str, max_queued: int | None) ->
 
 def _append(connection: Connection, job_id: str, file_id: str, new_events: Sequence[Event]) -> list[Any]:
     """Write events, which get their sequence numbers by that; the stored rows."""
+    owner = owner_of(connection, file_id) if new_events else None
     return [
         connection.execute(
             insert(events)
-            .values(job_id=job_id, file_id=file_id, created_at=time.time(), **asdict(event))
+            .values(job_id=job_id, file_id=file_id, created_at=time.time(), owner=owner, **asdict(event))
             .returning(events)
         ).one()
         for event in new_events

@@ -4,6 +4,7 @@ from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, String, 
 
 from jobs.job import ACTIVE
 from storage.database import METADATA
+from storage.owners import MAX_OWNER_CHARACTERS
 
 jobs = Table(
     "jobs", METADATA,
@@ -55,6 +56,7 @@ events = Table(
     Column("error", Text),
     Column("eta_seconds", Float),
     Column("created_at", Float, nullable=False),
+    Column("owner", String(MAX_OWNER_CHARACTERS)),  # whose the song was, for who sends it on
     sqlite_autoincrement=True,  # a number is never used twice, even when a song's events are removed
 )  # fmt: skip
 

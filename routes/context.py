@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from flask import current_app, request
+from flask import current_app, g, request
 from pydantic import BaseModel, Field
 
 from errors import NotFound
@@ -73,9 +73,16 @@ class Studio:
         return self.store.workers(alive_since=time.time() - self.silence_seconds)
 
 
-def studio() -> Studio:
-    """The present app's rooms."""
+def service() -> Studio:
+    """The rooms with all that is in them, for answers that tell of no song."""
     return cast(Studio, current_app.extensions["studio"])
+
+
+def studio() -> Studio:
+    """The rooms as who asks sees them: with API keys, what is another's is not there."""
+    if "studio" not in g:
+        g.studio = replace(service(), jobs=service().jobs.seen_by(g.owner))  # raises where keys.identify() never ran
+    return cast(Studio, g.studio)
 
 
 def checked_id(file_id: str) -> str:

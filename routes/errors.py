@@ -18,10 +18,11 @@ from errors import (
     StorageFull,
     StudioError,
     TooLarge,
+    Unauthorized,
     UnsupportedAudio,
 )
 from logs import request_id
-from routes.context import studio
+from routes.context import service
 from routes.requests import MAX_BODY_BYTES
 from storage.files import FULL, is_full
 
@@ -30,6 +31,7 @@ STATUS: dict[type[StudioError], int] = {
     InvalidInput: 400,
     UnsupportedAudio: 415,
     TooLarge: 413,
+    Unauthorized: 401,
     NotFound: 404,
     Conflict: 409,
     QueueFull: 429,
@@ -66,7 +68,8 @@ class ErrorAnswer(BaseModel):
 
 
 UNLIMITED: ResponseDict = {400: ErrorAnswer, 500: ErrorAnswer}
-COMMON: ResponseDict = {**UNLIMITED, 429: ErrorAnswer}  # what any route may answer besides its own
+OPEN: dict[str, Any] = {"security": []}  # of the description of a route that takes no API key
+COMMON: ResponseDict = {**UNLIMITED, 401: ErrorAnswer, 429: ErrorAnswer}  # what any route may answer besides its own
 
 
 def register(app: Flask) -> None:
@@ -99,6 +102,8 @@ def answer(message: str, code: str, status: int, details: object = None) -> Resp
     response.status_code = status
     if status == 429:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
@@ -133,10 +138,10 @@ def _sentence(error: HTTPException) -> str:
     if not isinstance(error, RequestEntityTooLarge):
         return error.description or error.name
     if request.mimetype == "multipart/form-data":
-        return (f"Too large: a file may have {studio().max_upload_bytes} bytes, a form {request.max_form_parts} "
+        return (f"Too large: a file may have {service().max_upload_bytes} bytes, a form {request.max_form_parts} "
                 f"fields, a field {request.max_form_memory_size} bytes.")  # fmt: skip
     return (f"Too large: a body may have {MAX_BODY_BYTES} bytes, a file sent as multipart/form-data "
-            f"{studio().max_upload_bytes}.")  # fmt: skip
+            f"{service().max_upload_bytes}.")  # fmt: skip
 
 
 def _unknown_error(error: Exception) -> Response:

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 import models
 from errors import ModelUnavailable
 from jobs.job import QUEUED
-from routes.context import studio
-from routes.errors import UNLIMITED, ErrorAnswer
+from routes.context import service
+from routes.errors import OPEN, UNLIMITED, ErrorAnswer
 
 TAG = Tag(name="health", description="Is the service there?")
 bp = APIBlueprint("health", __name__, abp_responses=UNLIMITED, abp_tags=[TAG])
@@ -49,40 +49,40 @@ class OkAnswer(BaseModel):
     status: str
 
 
-@bp.get("/health", responses={200: HealthAnswer})
-@bp.get("/health/health", responses={200: HealthAnswer})
-@bp.get("/health/status", responses={200: HealthAnswer})
+@bp.get("/health", responses={200: HealthAnswer}, openapi_extensions=OPEN)
+@bp.get("/health/health", responses={200: HealthAnswer}, openapi_extensions=OPEN)
+@bp.get("/health/status", responses={200: HealthAnswer}, openapi_extensions=OPEN)
 def health() -> Response:
     """The service's state in one look."""
-    workers = studio().alive_workers()
+    workers = service().alive_workers()
     devices = [w.info.get("device") for w in workers if w.queue == "gpu"]
     answer = HealthAnswer(
         status="healthy", message="The service is running.", available_models=list(models.REGISTRY),
         websocket_support=True, transcription_endpoint="/transcribe", timestamp=datetime.now(UTC).isoformat(),
-        version=studio().version, workers=len(workers), queue_depth=studio().store.count(status=QUEUED),
+        version=service().version, workers=len(workers), queue_depth=service().store.count(status=QUEUED),
         device=next(iter(devices), None),
     )  # fmt: skip
     return jsonify(answer.model_dump())
 
 
-@bp.get("/status", responses={200: OkAnswer})
+@bp.get("/status", responses={200: OkAnswer}, openapi_extensions=OPEN)
 def status() -> Response:
     """The shortest sign of life."""
     return jsonify(status="ok")
 
 
-@bp.get("/health/live", responses={200: OkAnswer})
+@bp.get("/health/live", responses={200: OkAnswer}, openapi_extensions=OPEN)
 def live() -> Response:
     """The web process answers."""
     return jsonify(status="ok")
 
 
-@bp.get("/health/ready", responses={200: OkAnswer, 503: ErrorAnswer})
+@bp.get("/health/ready", responses={200: OkAnswer, 503: ErrorAnswer}, openapi_extensions=OPEN)
 def ready() -> Response:
     """Work sent now would be done: a worker of every queue is alive and fit, and the service is not about to end."""
-    if studio().draining():
+    if service().draining():
         raise ModelUnavailable("The service is shutting down.")
-    workers = studio().alive_workers()
+    workers = service().alive_workers()
     missing = {"gpu", "cpu"} - {worker.queue for worker in workers if "trouble" not in worker.info}
     for worker in workers:
         if worker.queue in missing:
@@ -92,10 +92,10 @@ def ready() -> Response:
     return jsonify(status="ok")
 
 
-@bp.get("/gpu-status", responses={200: GpuAnswer})
+@bp.get("/gpu-status", responses={200: GpuAnswer, 401: ErrorAnswer})
 def gpu_status() -> Response:
     """GPUs and torch, as the heavy workers saw them; this process never imports torch."""
-    heavy = [worker.info for worker in studio().alive_workers() if worker.queue == "gpu"]
+    heavy = [worker.info for worker in service().alive_workers() if worker.queue == "gpu"]
     seen: dict[str, Any] = next((info for info in heavy if "torch_version" in info), {})
     answer = GpuAnswer(
         available=bool(seen.get("cuda_available")), torch_installed=bool(seen.get("torch_installed")),

@@ -5,7 +5,7 @@ import time
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from routes.errors import answer
@@ -64,8 +64,15 @@ def register(app: Flask, per_minute: int, submissions_per_minute: int, trusted_p
 
 
 def client() -> str:
-    """Who asks: an address, of IPv6 its network."""
-    given = request.remote_addr or "unknown"  # a Unix socket has none
+    """Who asks: a key's holder; without a key an address, of IPv6 its network."""
+    if g.owner is not None:
+        return f"key of {g.owner}"
+    return network(request.remote_addr)
+
+
+def network(remote_address: str | None) -> str:
+    """Who counts as one client without a key: an address, of IPv6 its network."""
+    given = remote_address or "unknown"  # a Unix socket has none
     try:
         address = ip_address(given.partition("%")[0])
     except ValueError:

@@ -21,7 +21,7 @@ from jobs.job import ACTIVE
 from jobs.queue import NAMES
 from jobs.statistics import active_jobs
 from routes.context import Studio
-from routes.errors import UNLIMITED
+from routes.errors import UNLIMITED, ErrorAnswer
 
 TAG = Tag(name="health", description="Is the service there?")
 bp = APIBlueprint("metrics", __name__, abp_responses=UNLIMITED, abp_tags=[TAG])
@@ -123,7 +123,7 @@ def _of_the_past(counted: list[counters.Counter]) -> Iterator[Metric]:
     yield from (ended, ran, loads, restarts)
 
 
-@bp.get("/metrics", responses={200: {"description": "For Prometheus", "content": {"text/plain": {}}}})
+@bp.get("/metrics", responses={200: {"description": "For Prometheus", "content": {"text/plain": {}}}, 401: ErrorAnswer})
 def metrics() -> Response:
     """Requests, queue, outcomes, times, models, memory and workers, as Prometheus reads them."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))

@@ -61,7 +61,7 @@ class StageAnswer(CountsAnswer):
 
 
 class QueueAnswer(BaseModel):
-    """A queue now, and who works on it."""
+    """A queue now, of all owners, and who works on it."""
 
     queue: str
     queued: int
@@ -72,13 +72,13 @@ class QueueAnswer(BaseModel):
 
 
 class StatisticsAnswer(BaseModel):
-    """How the work goes; a deleted song's jobs count no more."""
+    """How the work goes; a deleted song's jobs count no more, nor, with API keys, do those of others."""
 
     timestamp: str
     hours: float | None
     stages: list[StageAnswer] = Field(description="Stages that have jobs, in a pipeline's order.")
     total: CountsAnswer
-    queue_depth: int = Field(description="Jobs that wait for a worker, of all queues.")
+    queue_depth: int = Field(description="Jobs that wait for a worker, of all queues and owners.")
     workers: int = Field(description="Workers of all queues that gave a sign of life lately.")
     queues: list[QueueAnswer]
 
@@ -87,10 +87,12 @@ class StatisticsAnswer(BaseModel):
 def job_statistics(query: StatisticsQuery) -> Response:
     """Success rate, run and waiting times of each stage and model; queues and workers now."""
     since = None if query.hours is None else time.time() - 3600 * query.hours
-    found, workers = statistics(studio().store.database, since), studio().alive_workers()
+    store, workers = studio().store, studio().alive_workers()
+    found = statistics(store.database, since, store.owner)
     answer = StatisticsAnswer(
         timestamp=datetime.now(UTC).isoformat(), hours=query.hours, stages=[_stage(stage) for stage in found.stages],
-        total=CountsAnswer(**_counts(found.total)), queue_depth=found.total.queued, workers=len(workers),
+        total=CountsAnswer(**_counts(found.total)), queue_depth=sum(counts.queued for counts in found.active.values()),
+        workers=len(workers),
         queues=[
             _queue(name, found.active.get(name, Counts()), [worker.info for worker in workers if worker.queue == name])
             for name in NAMES

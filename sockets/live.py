@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from errors import InvalidInput, StudioError
 from jobs.live import LiveService, Options
 from sockets import socketio
+from sockets.keys import owner_of
 
 NAMESPACE = "/transcribe"
 MIME_TYPE = re.compile(r"audio/(?:x-)?pcm\s*;\s*rate\s*=\s*(\d{1,6})(?:\s*;\s*channels\s*=\s*1)?", re.IGNORECASE)
@@ -28,8 +29,9 @@ TOO_EARLY = f'2{NAMESPACE},["error",{{"message":"Not connected to {NAMESPACE}: c
 class LiveNamespace(Namespace):
     """The events of one client, which is one session."""
 
-    def on_connect(self, *_: Any) -> None:
-        """Greet it, if there is room."""
+    def on_connect(self, auth: Any = None, *_: Any) -> None:
+        """Greet it, if it may and there is room."""
+        owner_of(auth)
         if _live().open(_sid()):
             emit("connected", {"session": _sid()})
             return

@@ -1,4 +1,4 @@
-"""The default namespace: every client gets processing_progress, of every file or of those it asked for."""
+"""The default namespace: clients get processing_progress of every file or of those they asked for, each of its own."""
 
 import time
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 from flask import current_app, request
 from flask_socketio import emit, join_room, leave_room
 
-from jobs.events import EVERY_FILE, PROGRESS, payload
+from jobs.events import EVERY_FILE, PROGRESS, payload, room, rooms
 from jobs.service import JobService
 from jobs.song_status import song_status
 from sockets import socketio
+from sockets.keys import owner_of
 from storage.songs import is_file_id
 
 AT_ONCE = 100  # subscriptions that a connection may ask for together, as a page with a queue of songs does
@@ -20,14 +21,15 @@ MOST_FILES = 1000  # that a connection may follow
 def emit_event(row: Any) -> None:
     """Send one stored event to who listens."""
     body = payload(row)
-    for room in (EVERY_FILE, row.file_id):
-        socketio.emit(PROGRESS, body, to=room)
+    for where in rooms(row):
+        socketio.emit(PROGRESS, body, to=where)
 
 
 @socketio.on("connect")
-def connect() -> None:
-    """With no further word a client gets every file's events."""
-    join_room(EVERY_FILE)
+def connect(auth: Any = None) -> None:
+    """With no further word a client gets every file's events, with a key those of its own files."""
+    _session()["owner"] = owner_of(auth)
+    join_room(_room(EVERY_FILE))
 
 
 @socketio.on("subscribe")
@@ -48,15 +50,15 @@ def subscribe(wish: Any = None) -> dict[str, Any]:
     if file_id is None:
         return {"error": 'subscribe takes {"file_id": "...", "since_seq": 0}.'}
     _take_turn()
-    if len(_followed()) >= MOST_FILES and file_id not in _followed():
+    if len(_followed()) >= MOST_FILES and _room(file_id) not in _followed():
         return {"error": f"One connection may follow {MOST_FILES} files; unsubscribe from some first."}
-    jobs: JobService = current_app.extensions["studio"].jobs
+    jobs: JobService = current_app.extensions["studio"].jobs.seen_by(_session()["owner"])
     with jobs.tail.lock:  # nothing is emitted between the replay and the joining of the room
         jobs.tail.emit_new()
         for row in jobs.store.events(after=since, file_id=file_id, until=jobs.tail.seq or None):
             emit(PROGRESS, payload(row))
-        leave_room(EVERY_FILE)
-        join_room(file_id)
+        leave_room(_room(EVERY_FILE))
+        join_room(_room(file_id))
         state = song_status(jobs.store, jobs.songs, file_id) or {"file_id": file_id, "status": "unknown"}
     return state | {"seq": jobs.tail.seq}
 
@@ -74,21 +76,32 @@ def unsubscribe(wish: Any = None) -> dict[str, Any]:
     if file_id is None:
         return {"error": 'unsubscribe takes {"file_id": "..."}.'}
     _take_turn()
-    leave_room(file_id)
+    leave_room(_room(file_id))
     if not _followed():
-        join_room(EVERY_FILE)
+        join_room(_room(EVERY_FILE))
     return {"file_id": file_id}
 
 
 def _followed() -> set[str]:
-    """Files that the present client asked for."""
+    """Rooms of the files that the present client asked for."""
     sid = request.sid  # type: ignore[attr-defined]
-    return set(socketio.server.rooms(sid)) - {sid, EVERY_FILE, None}
+    return set(socketio.server.rooms(sid)) - {sid, _room(EVERY_FILE), None}
+
+
+def _room(which: str) -> str:
+    """Where the present client hears of a file or of every one: nobody else's events come there."""
+    return room(which, _session()["owner"])
+
+
+def _session() -> dict[str, Any]:
+    """What is kept of the present client."""
+    session: dict[str, Any] = socketio.server.get_session(request.sid)  # type: ignore[attr-defined]
+    return session
 
 
 def _take_turn() -> None:
     """Let the present client wait when it asks too often; what it sends meanwhile stays unread."""
-    session, now = socketio.server.get_session(request.sid), time.monotonic()  # type: ignore[attr-defined]
+    session, now = _session(), time.monotonic()
     due = max(session.get("due", 0.0), now - AT_ONCE / A_SECOND) + 1 / A_SECOND
     session["due"] = due
     socketio.sleep(max(0.0, due - now))  # at least let the others have their turn

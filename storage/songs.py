@@ -5,9 +5,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
-from sqlalchemy import BigInteger, Column, Float, Integer, String, Table, delete, func, insert, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Float,
+    Integer,
+    String,
+    Table,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+)
 
 from storage.database import METADATA, Database
+from storage.owners import own, owners, seen_by
 
 MAX_NAME_CHARACTERS = 255
 MAX_EXTENSION_CHARACTERS = 8
@@ -50,26 +65,34 @@ class Songs:
     Parameters
     ----------
     database : Database
+    owner : str, optional
+        Who sees only songs of its own and adds such; without one, all are seen.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, owner: str | None = None) -> None:
+        self._database, self._owner = database, owner
+
+    def seen_by(self, owner: str | None) -> "Songs":
+        """The same table as an owner sees it."""
+        return Songs(self._database, owner)
 
     def add(self, song: Song) -> None:
         """Remember a song."""
         with self._database.writing() as connection:
             connection.execute(insert(songs).values(asdict(song)))
+            own(connection, song.file_id, self._owner)
 
     def get(self, file_id: str) -> Song | None:
         """The song of that id, None when there is none."""
+        query = select(songs).where(songs.c.file_id == file_id, *self._seen)
         with self._database.reading() as connection:
-            row = connection.execute(select(songs).where(songs.c.file_id == file_id)).first()
+            row = connection.execute(query).first()
         return Song(**row._mapping) if row else None
 
     def among(self, file_ids: Sequence[str]) -> dict[str, Song]:
         """The songs of these ids by id, without those that are not known."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(songs).where(songs.c.file_id.in_(file_ids)))
+            rows = connection.execute(select(songs).where(songs.c.file_id.in_(file_ids), *self._seen))
             return {row.file_id: Song(**row._mapping) for row in rows}
 
     def search(self, text: str = "", *, limit: int, offset: int = 0) -> tuple[list[Song], int]:
@@ -83,16 +106,23 @@ class Songs:
             Which part of the list.
         """
         fields = (songs.c.title, songs.c.artist, songs.c.filename)
-        matching = or_(*(field.icontains(text, autoescape=True) for field in fields))
+        matching = and_(or_(*(field.icontains(text, autoescape=True) for field in fields)), *self._seen)
         newest = select(songs).where(matching).order_by(songs.c.created_at.desc()).limit(limit).offset(offset)
         with self._database.reading() as connection:
             total = connection.execute(select(func.count()).select_from(songs).where(matching)).scalar_one()
             return [Song(**row._mapping) for row in connection.execute(newest)], total
 
     def remove(self, file_id: str) -> None:
-        """Forget a song; nothing happens when it is not known."""
+        """Forget a song and whose it was; nothing happens when it is not known, or another's."""
         with self._database.writing() as connection:
-            connection.execute(delete(songs).where(songs.c.file_id == file_id))
+            connection.execute(delete(songs).where(songs.c.file_id == file_id, *self._seen))
+            mine = [] if self._owner is None else [owners.c.owner == self._owner]
+            connection.execute(delete(owners).where(owners.c.file_id == file_id, *mine))
+
+    @property
+    def _seen(self) -> list[ColumnElement[bool]]:
+        """What leaves the songs that the owner may see."""
+        return seen_by(self._owner, songs.c.file_id)
 
 
 def is_file_id(text: str) -> bool:

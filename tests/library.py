@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from flask_openapi3 import OpenAPI
@@ -28,11 +29,14 @@ class Library:
     ----------
     app : OpenAPI
         As create_app() made it.
+    owner : str, optional
+        Whose it all is; nobody's without one.
     """
 
-    def __init__(self, app: OpenAPI) -> None:
+    def __init__(self, app: OpenAPI, owner: str | None = None) -> None:
         self.app = app
-        self.studio: Studio = app.extensions["studio"]
+        rooms: Studio = app.extensions["studio"]
+        self.studio = replace(rooms, jobs=rooms.jobs.seen_by(owner))
         self.store = self.studio.store
 
     def add_song(self, filename: str = "Dusk - River.wav", content: bytes = b"RIFF....", **fields: Any) -> str:

@@ -16,13 +16,14 @@ ROOMS = {  # what each room may import of ours
     "logs": set(),
     "processes": set(),
     "async_mode": set(),
+    "api_keys": {"errors"},
     "config": {"errors", "async_mode"},
     "models": {"models", "errors", "processes"},
     "storage": {"storage", "errors"},
     "jobs": {"jobs", "models", "storage", "errors", "logs", "config", "processes"},
-    "sockets": {"sockets", "jobs", "storage", "errors", "logs"},
-    "routes": {"routes", "jobs", "models", "storage", "errors", "logs"},
-    "app": {"routes", "sockets", "jobs", "storage", "errors", "logs", "config", "async_mode"},
+    "sockets": {"sockets", "jobs", "storage", "errors", "logs", "api_keys"},
+    "routes": {"routes", "jobs", "models", "storage", "errors", "logs", "api_keys"},
+    "app": {"routes", "sockets", "jobs", "storage", "errors", "logs", "config", "async_mode", "api_keys"},
     "demo": set(),  # a client: it knows what the service answers, and nothing of what is behind it
     "training": {"training", "models"},  # and nobody knows it: it makes weights, and is no part of the service
 }
@@ -36,7 +37,7 @@ WEB = {"flask", "flask_cors", "flask_limiter", "flask_openapi3", "flask_socketio
 DATABASE = {"sqlalchemy", "sqlite3", "huey", "redis"}
 SERVERS = {"eventlet", "gevent"}
 READS_CONFIG = {("app.py", "<module>"), ("jobs/worker.py", "main"), ("jobs/live_worker.py", "main"),
-                ("models/weights.py", "main")}  # fmt: skip
+                ("models/weights.py", "main"), ("api_keys.py", "_adopt")}  # fmt: skip
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "base", "common", "misc"}
 
 
@@ -151,7 +152,8 @@ def test_only_entry_points_read_the_settings() -> None:
     # by it (compiled), weights looks for the caches of libraries, eventlet is set up through it, a WSGI request has an
     # environ of its own.
     handed = {"processes.py", "demo.py", "jobs/live_worker.py", "jobs/compiled.py"}
-    assert readers <= {*handed, "config.py", "models/weights.py", "async_mode.py", "routes/requests.py"}
+    assert readers <= {*handed, "config.py", "models/weights.py", "async_mode.py", "routes/requests.py",
+                       "routes/keys.py", "sockets/keys.py"}
 
 
 def _attributes() -> Iterator[tuple[str, str, str]]:

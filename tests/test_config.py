@@ -152,6 +152,7 @@ def test_a_child_process_gets_the_same_settings() -> None:
         host="::1", port=1, upload_folder=Path("a b"), output_folder=Path("/o"), database_url="sqlite://",
         redis_url="redis://h", models_dir=Path("m"), device="mps", require_gpu=True, musicgen_engine="audiocraft",
         async_mode="threading", live_workers=2, live_sessions=3, live_idle_seconds=9.0, live_variant="tiny",
+        api_keys="alice:" + "0" * 64,
         max_content_length=5, cors_origins="http://a", log_format="json", log_level="ERROR",
         max_duration_seconds=8.0, max_queued_jobs=6, rate_limit=4, upload_rate_limit=3, trusted_proxies=1,
         job_timeout_seconds=60.0, retention_hours=24.0, min_free_disk=0,

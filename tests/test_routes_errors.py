@@ -27,7 +27,8 @@ from tests.serving import Server
 SONG = "/process/demucs/5d94380d-37bf-43f2-9d8f-3c2b064f3e02"
 STATUSES = {
     errors.StudioError: 500, errors.InvalidInput: 400, errors.UnsupportedAudio: 415, errors.TooLarge: 413,
-    errors.NotFound: 404, errors.Conflict: 409, errors.QueueFull: 429, errors.StorageFull: 507,
+    errors.Unauthorized: 401, errors.NotFound: 404, errors.Conflict: 409, errors.QueueFull: 429,
+    errors.StorageFull: 507,
     errors.ModelUnavailable: 503, errors.JobFailed: 500, errors.WorkerDied: 500, errors.JobTimeout: 500,
     errors.OutOfMemory: 500,
 }  # fmt: skip

@@ -1,4 +1,7 @@
-/** The HTTP calls of the page. Every failure is an ApiError with a sentence for the person at the screen. */
+/**
+ * The HTTP calls of the page. Every failure is an ApiError with a sentence for the person at the screen; one for want of
+ * an API key is also told to the document, by the event SIGNED_OUT.
+ */
 
 const UNREACHABLE = "The server cannot be reached. Check that it runs, then try again.";
 
@@ -13,6 +16,13 @@ export class ApiError extends Error {
   }
 }
 
+export const SIGNED_OUT = "signedout";
+
+/** Whoever is answered 401 has to sign in. */
+export function noteStatus(status) {
+  if (status === 401) document.dispatchEvent(new Event(SIGNED_OUT));
+}
+
 const json = (response) => response.json().catch(() => ({}));
 
 async function call(path, options = {}, read = json) {
@@ -23,8 +33,15 @@ async function call(path, options = {}, read = json) {
   } catch {
     throw new ApiError({ error: UNREACHABLE, code: "unreachable" });
   }
-  throw new ApiError(await json(response), response.status);
+  const failure = new ApiError(await json(response), response.status);
+  noteStatus(response.status);
+  throw failure;
 }
+
+/** Whether the service asks for API keys, and who is signed in. */
+export const getSession = () => call("/session");
+export const signIn = (key) => post("/session", { api_key: key });
+export const signOut = () => call("/session", { method: "DELETE" });
 
 export const getModels = async () => (await call("/models")).models;
 export const getStatus = (fileId) => call(`/status/${encodeURIComponent(fileId)}`);
@@ -74,7 +91,10 @@ export function uploadSong(file, fields, onProgress, signal) {
     request.onload = () => {
       const body = request.response || {};
       if (request.status < 300) resolve(body);
-      else reject(new ApiError(body, request.status));
+      else {
+        noteStatus(request.status);
+        reject(new ApiError(body, request.status));
+      }
     };
     request.onerror = () => reject(new ApiError({ error: UNREACHABLE, code: "unreachable" }));
     request.onabort = () => reject(new ApiError({ error: "Upload cancelled.", code: "cancelled" }));

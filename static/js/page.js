@@ -26,6 +26,7 @@ import { connect } from "./progress.js";
 import { createQueueActions } from "./queue/actions.js";
 import { createQueue } from "./queue/card.js";
 import { isEnded, withQueueEvent, withSongStatus } from "./queue/entries.js";
+import { createSession } from "./session.js";
 import { INITIAL, isPaused, isUnderWay, STAGE_NAMES, withConnection, withEvent } from "./state.js";
 import { createStore } from "./store.js";
 import { createTaskActions } from "./tasks/actions.js";
@@ -95,6 +96,7 @@ const live = connect({
 });
 
 createMicrophone();
+createSession();
 
 const linked = new URLSearchParams(location.search).get("song");
 if (linked) actions.resume(linked);

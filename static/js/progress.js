@@ -1,6 +1,7 @@
 /** The live connection: says whether it stands, subscribes to the wanted songs, and hands on their events. */
 
 import { io } from "../vendor/socket.io.esm.min.js";
+import { noteStatus } from "./api.js";
 
 const RECONNECT_AFTER_MS = 500;
 const RECONNECT_AFTER_MAX_MS = 2000;
@@ -31,7 +32,10 @@ export function connect({ connection, event, caughtUp, wanted }) {
     subscribe();
   });
   socket.on("disconnect", () => connection(false));
-  socket.on("connect_error", () => connection(false));
+  socket.on("connect_error", (error) => {
+    connection(false);
+    if (error.data?.code === "unauthorized") noteStatus(401);
+  });
   socket.on("processing_progress", event);
   return { subscribe };
 }

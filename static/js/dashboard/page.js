@@ -3,6 +3,7 @@
 import { getStatistics } from "../api.js";
 import { createBadge } from "../cards/badge.js";
 import { connect } from "../progress.js";
+import { createSession } from "../session.js";
 import { createStore } from "../store.js";
 import { createEndings } from "./endings.js";
 import { createFigures } from "./figures.js";
@@ -53,4 +54,5 @@ connect({
   caughtUp() {}, // it follows no song: it hears of all of them
   wanted: () => new Map(),
 });
+createSession();
 polling.now();

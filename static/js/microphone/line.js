@@ -42,7 +42,7 @@ export function openLine(options, { ready, final, partial, loading, problem, ove
   });
   socket.on("finished", () => end());
   socket.on("disconnect", () => end(CUT));
-  socket.on("connect_error", () => end(UNREACHABLE));
+  socket.on("connect_error", ({ message, data }) => end(data?.code === "unauthorized" ? message : UNREACHABLE));
 
   return {
     send: (pcm, rate) => socket.emit("audio", { payload: { data: pcm, mimeType: `audio/pcm;rate=${rate}` } }),
