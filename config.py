@@ -73,6 +73,9 @@ class Config:
         0, "requests a minute", "Uploads and requests for jobs of one client; more is refused (429); 0: no limit.",
         least=0,
     )  # fmt: skip
+    max_connections_per_client: int = _knob(
+        200, "count", "Connections that one address may have open, unless TRUSTED_PROXIES is set; 0: no limit.", least=0
+    )
     trusted_proxies: int = _knob(
         0, "count", "Proxies in front whose X-Forwarded-For is believed; else all who come by one are one client.",
         least=0,

@@ -52,7 +52,8 @@ def measure(load_seconds: float = LOAD_SECONDS) -> str:
         weights = folder / "weights"
         tiny_weights.build(weights)
         rows = [_start_row(start_times(folder, weights))]
-        server = Server(folder / "service", weights, PYTHONPATH=_as_installed(folder / "hidden")).start()
+        server = Server(folder / "service", weights, PYTHONPATH=_as_installed(folder / "hidden"),
+                        MAX_CONNECTIONS_PER_CLIENT=0).start()
         try:
             wait_until(lambda: server.get("/gpu-status").json()["torch_version"], 60)  # every worker is up
             idle = _web_memory(server)

@@ -1,0 +1,109 @@
+"""One address that opens more connections than it may, in each mode of the server: the others do not notice."""
+
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+
+from tests.serving import Server, wait_until
+
+MOST, TRIED = 20, 120
+GREEDY = "127.0.0.2"  # any of 127.0.0.0/8 may be one's own address
+LONGEST_ANSWER_SECONDS = 1.0  # on a busy machine; milliseconds on a free one
+BEGINNINGS = {
+    "idle": b"",
+    "headers": b"GET /health HTTP/1.1\r\nX-A: b\r\n",
+    "upload": b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n"
+              b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n",
+    "socket": b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+              b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+              b"Sec-WebSocket-Version: 13\r\n\r\n",
+}  # fmt: skip
+
+
+class From(HTTPAdapter):
+    """Requests from an address."""
+
+    def init_poolmanager(self, *args: object, **kwargs: object) -> None:
+        super().init_poolmanager(*args, source_address=(GREEDY, 0), **kwargs)  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="module", params=["eventlet", "gevent", "threading"])
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A web process without workers that lets few connections in."""
+    folder = tmp_path_factory.mktemp(request.param)
+    running = Server(folder, folder, ASYNC_MODE=request.param, START_WORKERS="false", MAX_CONNECTIONS_PER_CLIENT=MOST)
+    running.start(ready=False)
+    yield running
+    assert running.stop() == 0
+
+
+def greedy(server: Server, count: int, beginning: bytes = b"") -> list[socket.socket]:
+    """So many connections from one address, each with the beginning of a request."""
+    opened = []
+    for _ in range(count):
+        opened.append(socket.create_connection(("127.0.0.1", server.port), timeout=10, source_address=(GREEDY, 0)))
+        opened[-1].sendall(beginning)
+    return opened
+
+
+def others_are_answered(server: Server) -> None:
+    """Check that another address is answered soon."""
+    for _ in range(5):
+        began = time.monotonic()
+        assert requests.get(f"{server.url}/health", timeout=10).status_code == 200
+        assert time.monotonic() - began < LONGEST_ANSWER_SECONDS
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_who_opens_many_connections_gets_so_many_and_the_others_are_served(service: Server, beginning: str) -> None:
+    opened = greedy(service, TRIED, BEGINNINGS[beginning])
+    others_are_answered(service)
+    refused = 0
+    for each in opened:
+        each.setblocking(False)
+
+    def told() -> bool:
+        nonlocal refused
+        for each in opened:
+            try:
+                refused += each.recv(100).startswith(b"HTTP/1.1 429")
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                refused += 1  # what it had sent was not read, so the answer was lost
+        return refused >= TRIED - MOST
+
+    wait_until(told, 10, lambda: f"{TRIED - MOST} refusals, {refused} came")
+    assert refused == TRIED - MOST
+    for each in opened:
+        each.close()
+    session = requests.Session()
+    session.mount("http://", From())
+
+    def welcome() -> bool:
+        try:
+            return session.get(f"{service.url}/health", timeout=10).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    wait_until(welcome, 10, lambda: "the address to be let in again")
+    session.close()
+
+
+def test_without_file_descriptors_it_waits_and_goes_on(tmp_path: Path) -> None:
+    server = Server(tmp_path, tmp_path, START_WORKERS="false").start(ready=False)
+    assert server.process is not None
+    limits = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (40, limits[1]))
+    opened = greedy(server, 60)
+    wait_until(lambda: len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) >= 40, 10)
+    for each in opened:
+        each.close()
+    server.wait_for("/health")
+    assert server.stop() == 0
