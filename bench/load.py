@@ -26,7 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench") as name:
         folder = Path(name)
         tiny_weights.build_demucs(folder / "weights")
-        server = Server(folder / "service", folder / "weights").start()
+        server = Server(folder / "service", folder / "weights", MAX_CONNECTIONS_PER_CLIENT=0).start()
         try:
             wait_until(lambda: server.get("/gpu-status").json()["torch_version"], 60)  # every worker is up
             song = noise(folder / "song.wav", SONG_SECONDS)

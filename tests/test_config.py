@@ -105,6 +105,7 @@ WEB, WORKER = ["app.py"], ["-m", "jobs.worker", "--queue", "cpu"]
     (WEB, "DATABASE_URL", "sqlite:///{a_file}", "cannot be used: file is not a database"),
     (WORKER, "DATABASE_URL", "sqlite:///{a_file}", "cannot be used: file is not a database"),
     (WEB, "OUTPUT_FOLDER", "{a_file}/outputs", "cannot write there: "),
+    (WEB, "API_KEYS", "alice:secret", "entry 1 cannot be read"),
     (WORKER, "UPLOAD_FOLDER", "{a_file}/uploads", "cannot write there: "),
     (WEB, "WEBHOOK_SECRET", "my secret", "must be whsec_ and 24 to 64 bytes in base64"),
 ])  # fmt: skip
