@@ -231,6 +231,10 @@ def _threading_options(door: Door) -> dict[str, Any]:
 
         timeout = IDLE_SECONDS
 
+        def log_error(self, format: str, *args: Any) -> None:
+            if not any(isinstance(each, TimeoutError) for each in args):  # an idle connection that ends is no error
+                super().log_error(format, *args)
+
         def handle(self) -> None:
             with door.passing(self.connection, self.client_address) as admitted:
                 if admitted:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS_RELY_ON = {
     "HOST": "127.0.0.1", "PORT": 5000, "UPLOAD_FOLDER": Path("uploads"), "OUTPUT_FOLDER": Path("outputs"),
     "DATABASE_URL": "", "REDIS_URL": "", "MODELS_DIR": None, "DEVICE": "auto", "REQUIRE_GPU": False,
-    "ASYNC_MODE": "eventlet", "MAX_CONTENT_LENGTH": 100 * 1024 * 1024, "LOG_FORMAT": "text",
+    "ASYNC_MODE": "eventlet", "MAX_CONTENT_LENGTH": 100 * 1024 * 1024, "API_KEYS": "", "LOG_FORMAT": "text",
 }  # fmt: skip
 
 
