@@ -198,6 +198,15 @@ def _eventlet_options(door: Door) -> dict[str, Any]:
                 if admitted:
                     super().__init__(connection, server)
 
+        def finish(self) -> None:
+            """Close it: the descriptor of who left in mid-answer would stay until garbage is collected."""
+            try:
+                super().finish()
+            finally:
+                for file in (self.wfile, self.rfile):
+                    with suppress(OSError):
+                        file.close()
+
     # More than may pass, so that the others are refused and do not wait.
     return {"protocol": Protocol, "max_size": 2 * door.in_all, "socket_timeout": IDLE_SECONDS}
 

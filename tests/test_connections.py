@@ -3,6 +3,7 @@
 import resource
 import socket
 import time
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from requests.adapters import HTTPAdapter
 from tests.serving import Server, wait_until
 
 MOST, TRIED = 20, 120
+LONG_BYTES = 20_000_000  # more than the buffers of a connection hold
 GREEDY = "127.0.0.2"  # any of 127.0.0.0/8 may be one's own address
 LONGEST_ANSWER_SECONDS = 1.0  # on a busy machine; milliseconds on a free one
 BEGINNINGS = {
@@ -94,6 +96,22 @@ def test_who_opens_many_connections_gets_so_many_and_the_others_are_served(servi
 
     wait_until(welcome, 10, lambda: "the address to be let in again")
     session.close()
+
+
+def test_who_leaves_in_the_middle_of_a_download_leaves_nothing(service: Server, tmp_path: Path) -> None:
+    assert service.process is not None
+    descriptors = Path(f"/proc/{service.process.pid}/fd")
+    with wave.open(str(tmp_path / "long.wav"), "wb") as song:
+        song.setparams((2, 2, 44100, 0, "NONE", ""))
+        song.writeframes(bytes(LONG_BYTES))
+    file_id = service.upload(tmp_path / "long.wav")["file_id"]
+    before = len(list(descriptors.iterdir()))
+    opened = greedy(service, MOST, f"GET /download/{file_id} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    for each in opened:
+        assert each.recv(10) == b"HTTP/1.1 2"
+    for each in opened:
+        each.close()
+    wait_until(lambda: len(list(descriptors.iterdir())) <= before + 1, 10, lambda: [*descriptors.iterdir()])
 
 
 def test_without_file_descriptors_it_waits_and_goes_on(tmp_path: Path) -> None:
