@@ -39,7 +39,10 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prompt: str = Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS, description="The music in words.")
+    prompt: str = Field(
+        min_length=1, max_length=MAX_PROMPT_CHARACTERS, description="The music in words.",
+        json_schema_extra={"pattern": r"\S"},
+    )  # fmt: skip
     duration: float = Field(15.0, ge=1, le=120, allow_inf_nan=False, description="Length in seconds.")
     temperature: float = Field(1.0, ge=0.1, le=2.0, allow_inf_nan=False, description="Of sampling.")
     cfg_coeff: float = Field(3.0, ge=1, le=10, allow_inf_nan=False, description="How closely to follow the prompt.")

@@ -44,13 +44,17 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    language: str | None = Field(None, description="Of the words, as a code such as en; detected when left out.")
+    language: str | None = Field(
+        None, description="Of the words, as a code such as en; detected when left out.",
+        json_schema_extra={"enum": [*LANGUAGES, None]},
+    )  # fmt: skip
     task: Literal["transcribe", "translate"] = Field(
         "transcribe", description="translate gives English; the turbo variant was not trained for it."
     )
     initial_prompt: str | None = Field(
-        None, max_length=1000, description="Names and rare words to expect, or text that came before."
-    )
+        None, max_length=1000, description="Names and rare words to expect, or text that came before.",
+        json_schema_extra={"pattern": r"^(?![\s\S]*<\|)"},
+    )  # fmt: skip
     word_timestamps: bool = Field(True, description="Find start, end and probability of every word.")
     beam_size: int | None = Field(
         None, ge=1, le=10, description="Beams searched at temperature 0; greedy when left out. Slower, a little better."
@@ -67,6 +71,7 @@ class Request(BaseModel):
     lyrics: str | None = Field(
         None, min_length=1, max_length=20_000,
         description="The words when they are known, one lyric line per line: they are timed instead of heard.",
+        json_schema_extra={"pattern": r"\S"},
     )
 
     @field_validator("language")

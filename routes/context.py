@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from flask import current_app, g, request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
+import models
 from errors import NotFound
 from jobs.service import JobService
 from jobs.store import JobStore
@@ -16,6 +17,27 @@ from storage.files import Files
 from storage.songs import Song, Songs, is_file_id
 
 MAX_OFFSET = 1_000_000_000
+
+
+def as_text(schema: dict[str, Any]) -> None:
+    """Describe the fields of a form or query as what they are, text: one that is not given is absent, never null.
+
+    Parameters
+    ----------
+    schema : dict
+        Of a pydantic class, which it stands in as `json_schema_extra`; changed in place.
+    """
+    for field in schema["properties"].values():
+        kinds = [kind for kind in field.pop("anyOf", ()) if kind.get("type") != "null"]
+        for kind in kinds:
+            field.update(kind)
+        if kinds and field.get("default", ...) is None:
+            del field["default"]
+
+
+def variants(*names: str) -> list[JsonValue]:
+    """The variants of several models, to describe a field with."""
+    return [variant for name in names for variant in models.spec(name).variants]
 
 
 class SongPath(BaseModel):

@@ -9,19 +9,22 @@ from urllib.parse import quote
 from flask import Response, send_file, stream_with_context
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 import models
 from errors import NotFound
 from jobs.job import COMPLETED
-from routes.context import ModelPath, SongPath, checked_id, known_song, studio
+from routes.context import ModelPath, SongPath, as_text, checked_id, known_song, studio
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="download", description="Get files")
 bp = APIBlueprint("download", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
-FILE: dict[str, Any] = {"description": "The file", "content": {"application/octet-stream": {}}}
-PART: dict[str, Any] = {"description": "The part that Range asked for", "content": {"application/octet-stream": {}}}
+KINDS = ("application/json", "application/octet-stream", "audio/*", "image/*", "text/*")
+CONTENT: dict[str, Any] = {kind: {} for kind in KINDS}
+FILE: dict[str, Any] = {"description": "The file", "content": CONTENT}
+PART: dict[str, Any] = {"description": "The part that Range asked for", "content": CONTENT}
+SONG: dict[str, Any] = {"description": "The original, or an archive", "content": {**CONTENT, "application/zip": {}}}
 RESPONSES: ResponseDict = {200: FILE, 206: PART, 304: None, 404: ErrorAnswer, 416: ErrorAnswer}
 
 
@@ -40,11 +43,15 @@ class ResultPath(ModelPath, SongPath):
 class JobQuery(BaseModel):
     """Whose file."""
 
+    model_config = ConfigDict(json_schema_extra=as_text)
+
     job: str | None = Field(None, description="The job that made it; the newest that has such a file when absent.")
 
 
 class ArchiveQuery(BaseModel):
     """Original or archive."""
+
+    model_config = ConfigDict(json_schema_extra=as_text)
 
     archive: Literal["zip"] | None = Field(None, description="All results in one file.")
 
@@ -61,7 +68,7 @@ def download_track(path: TrackPath, query: JobQuery) -> Response:
     return _send(_find(path.file_id, path.track, query))
 
 
-@bp.get("/download/<file_id>", responses=RESPONSES)
+@bp.get("/download/<file_id>", responses={**RESPONSES, 200: SONG})
 def download_song(path: SongPath, query: ArchiveQuery) -> Response:
     """The original, inline; or everything that was made of it.
 

@@ -8,7 +8,7 @@ from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ConfigDict
 
 from jobs.song_status import job_record
-from routes.context import PageQuery, checked_id, studio
+from routes.context import PageQuery, as_text, checked_id, studio
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="jobs", description="Jobs")
@@ -65,11 +65,13 @@ class JobPath(BaseModel):
 class JobsQuery(PageQuery):
     """Which jobs, newest first."""
 
+    model_config = ConfigDict(json_schema_extra=as_text)
+
     status: Literal["queued", "running", "paused", "completed", "failed", "cancelled"] | None = None
     file_id: str | None = None
 
 
-@bp.get("/jobs", responses={200: JobsAnswer, 400: ErrorAnswer})
+@bp.get("/jobs", responses={200: JobsAnswer, 400: ErrorAnswer, 404: ErrorAnswer})
 def list_jobs(query: JobsQuery) -> Response:
     """Jobs, newest first."""
     if query.file_id is not None:

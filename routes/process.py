@@ -1,11 +1,11 @@
 """Run one model on one song; the answer comes when it is done, or at once when the client prefers."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flask import Response, jsonify, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 import models
 from errors import NotFound
@@ -97,6 +97,7 @@ def body_class(spec: models.ModelSpec) -> type[BaseModel]:
     body = create_model(
         f"{spec.name}_request",
         __base__=spec.module.Request,
+        __validators__={"kind": field_validator("*", mode="before")(_no_other_kind)},
         model_variant=(Literal[spec.variants],  # type: ignore[arg-type]
                        Field(spec.default_variant, description="Which variant.")),
         force=(bool, Field(False, description="Run again although the result is there.")),
@@ -105,6 +106,17 @@ def body_class(spec: models.ModelSpec) -> type[BaseModel]:
     needed = any(field.is_required() for field in body.model_fields.values())
     body.model_config["openapi_extra"] = {"required": needed}  # type: ignore[typeddict-unknown-key]
     return body
+
+
+def _no_other_kind(cls: type[BaseModel], value: Any, info: ValidationInfo) -> Any:
+    """Refuse true for a number and a number for true, which pydantic would take: neither is what a caller meant."""
+    annotation = cls.model_fields[info.field_name or ""].annotation
+    kinds = (annotation, *get_args(annotation))
+    if isinstance(value, bool) and bool not in kinds:
+        raise ValueError("there is nothing to switch on or off; this is no boolean")
+    if isinstance(value, int | float) and not isinstance(value, bool) and bool in kinds:
+        raise ValueError("this is true or false, and no number")
+    return value
 
 
 def _add_route(spec: models.ModelSpec) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.queue import NAMES
 from jobs.statistics import Counts, StageStatistics, statistics
-from routes.context import studio
+from routes.context import as_text, studio
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="jobs", description="Jobs")
@@ -23,6 +23,8 @@ DECIMALS = 4
 
 class StatisticsQuery(BaseModel):
     """Which jobs count as ended."""
+
+    model_config = ConfigDict(json_schema_extra=as_text)
 
     hours: float | None = Field(
         None, gt=0, le=MAX_HOURS, allow_inf_nan=False,

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import models
 from errors import InvalidInput
+from jobs.inputs import TRANSCRIBERS
 from jobs.job import Job
-from routes.context import studio
+from models import whisper
+from routes.context import as_text, studio, variants
 from routes.errors import COMMON, ErrorAnswer
 from routes.process import RESPONSES, finish_model
 from routes.upload import take_in
@@ -25,12 +27,17 @@ SUFFIXES = {"text": ".txt", "srt": ".srt", "vtt": ".vtt", "lrc": ".lrc"}
 class TranscribeForm(BaseModel):
     """The multipart form of a transcription."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), json_schema_extra=as_text)
 
     file: FileStorage = Field(description="mp3, wav, flac, m4a or ogg")
     model: Literal["whisper", "gemma_3n"] = Field("whisper", description="Which model listens.")
-    model_variant: str | None = Field(None, description="Variant of that model.")
-    language: str | None = Field(None, description="Of the words, as a code like en; detected when absent.")
+    model_variant: str | None = Field(
+        None, description="Variant of that model.", json_schema_extra={"enum": variants(*TRANSCRIBERS)}
+    )
+    language: str | None = Field(
+        None, description="Of the words, as a code like en; detected when absent.",
+        json_schema_extra={"enum": list(whisper.LANGUAGES)},
+    )  # fmt: skip
     response_format: Literal["json", "text", "srt", "vtt", "lrc"] = Field("json", description="Shape of the answer.")
 
 

@@ -19,7 +19,7 @@ from jobs.job import CANCELLED, COMPLETED, PAUSED, Job, NewJob
 from jobs.song_status import files, song_status
 from logs import request_id
 from models import FILE_TYPES, audio
-from routes.context import ModelPath, studio
+from routes.context import ModelPath, as_text, studio, variants
 from routes.errors import COMMON, ErrorAnswer
 from routes.process import WEBHOOK
 from storage.songs import Song, display_name, title_and_artist
@@ -31,13 +31,20 @@ bp = APIBlueprint("upload", __name__, abp_responses=COMMON, abp_tags=[TAG])
 class UploadOptions(BaseModel):
     """What shall happen with an upload; each may be a form field or a query parameter."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), json_schema_extra=as_text)
 
-    model: str | None = Field(None, description="The model the song is for; demucs starts the whole pipeline.")
+    model: str | None = Field(
+        None, description="The model the song is for; demucs starts the whole pipeline.",
+        json_schema_extra={"enum": list(models.REGISTRY)},
+    )  # fmt: skip
     auto_process: bool | None = Field(None, description="Start processing at once.")
-    model_variant: str | None = Field(None, description="Variant of that model.")
+    model_variant: str | None = Field(
+        None, description="Variant of that model.", json_schema_extra={"enum": variants(*models.REGISTRY)}
+    )
     transcription_model: Literal["whisper", "gemma_3n"] | None = Field(None, description="whisper by default.")
-    transcription_model_variant: str | None = Field(None, description="Variant of the transcription model.")
+    transcription_model_variant: str | None = Field(
+        None, description="Variant of the transcription model.", json_schema_extra={"enum": variants(*TRANSCRIBERS)}
+    )
     output_format: Literal["mp3", "wav", "flac"] | None = Field(None, description="Of the stems; mp3 by default.")
     wait: bool | None = Field(None, description="Answer when everything is done instead of at once.")
     webhook_url: str | None = Field(None, description=f"{WEBHOOK} Needs auto_process.")
@@ -66,8 +73,8 @@ class UploadAnswer(BaseModel):
     artist: str
 
 
-RESPONSES: ResponseDict = {200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswer, 413: ErrorAnswer, 415: ErrorAnswer,
-                           429: ErrorAnswer, 503: ErrorAnswer, 507: ErrorAnswer}  # fmt: skip
+RESPONSES: ResponseDict = {200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswer, 404: ErrorAnswer, 413: ErrorAnswer,
+                           415: ErrorAnswer, 429: ErrorAnswer, 503: ErrorAnswer, 507: ErrorAnswer}  # fmt: skip
 
 
 @bp.post("/upload", responses=RESPONSES)
@@ -76,7 +83,7 @@ def upload(query: UploadOptions, form: UploadForm) -> tuple[Response, int]:
     return _upload(_merge(query, form))
 
 
-@bp.post("/upload/<model_name>", responses={**RESPONSES, 404: ErrorAnswer})
+@bp.post("/upload/<model_name>", responses=RESPONSES)
 def upload_for_model(path: ModelPath, query: UploadOptions, form: UploadForm) -> tuple[Response, int]:
     """Upload a song for one model."""
     models.spec(path.model_name)

@@ -65,6 +65,13 @@ def test_the_body_is_optional(client: FlaskClient, library: Library, file_id: st
     assert library.queued().variant == "htdemucs"
 
 
+@pytest.mark.parametrize(("field", "value"), [("force", 1), ("seed", False), ("instrumental", 0), ("overlap", True)])
+def test_a_switch_is_no_number(client: FlaskClient, library: Library, file_id: str, field: str, value: Any) -> None:
+    answer = client.post(f"/process/demucs/{file_id}?async=true", json={field: value})
+    assert contract.error(answer, 400, "invalid_input")["details"]["field"] == field
+    assert library.store.count() == 0
+
+
 @pytest.mark.parametrize(
     ("body", "names"),
     [
