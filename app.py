@@ -173,7 +173,7 @@ def _build(app: OpenAPI, config: Config) -> None:
     tail = Tail(store, None if config.redis_url else sockets.progress.emit_event)
     files = Files(config.upload_folder, config.output_folder, config.min_free_disk)
     retention = Retention(database, files, config.retention_hours)
-    sweeper = Sweeper(store, queue, config.silence_seconds, config.max_attempts, retention, files)
+    sweeper = Sweeper(store, queue, config.silence_seconds, config.max_attempts, files, retention)
     supervisor = Supervisor(config, store, sweeper)
     database.create_tables()
 
@@ -181,9 +181,10 @@ def _build(app: OpenAPI, config: Config) -> None:
         alive = store.workers(alive_since=time.time() - config.silence_seconds)
         return supervisor.expects(queue_name) or any(worker.queue == queue_name for worker in alive)
 
-    files.remove_abandoned()
+    library = Songs(database)
+    files.remove_abandoned(lambda file_id: library.get(file_id) is not None)
     webhooks = Webhooks(store, config.webhook_secret, config.webhook_private)
-    jobs = JobService(store, queue, Songs(database), files, tail, worker_expected, config.cancel_seconds,
+    jobs = JobService(store, queue, library, files, tail, worker_expected, config.cancel_seconds,
                       config.max_queued_jobs, webhooks)  # fmt: skip
     app.extensions["background"] = Background(tail, supervisor, Courier(webhooks))
     app.extensions["live"] = LiveService(config, sockets.live.deliver)

@@ -10,7 +10,7 @@ from jobs.queue import Queue
 from jobs.retention import Retention
 from jobs.store import JobStore
 from logs import on_behalf_of
-from storage.files import Files
+from storage.files import Files, result_folder
 
 log = logging.getLogger(__name__)
 
@@ -26,16 +26,15 @@ class Sweeper:
         A worker that gave no sign of life for so long is taken for dead.
     max_attempts : int
         A job is started so often at most.
+    files : Files
+        Where dead workers left half-made results, and ended jobs what they had finished.
     retention : Retention, optional
         Removes old songs, when they are not kept for ever.
-    files : Files, optional
-        Where what is left of jobs that have ended is removed.
     """
 
-    def __init__(self, store: JobStore, queue: Queue, silence_seconds: float, max_attempts: int,
-                 retention: Retention | None = None, files: Files | None = None) -> None:  # fmt: skip
-        self._files = files
-        self._store, self._queue = store, queue
+    def __init__(self, store: JobStore, queue: Queue, silence_seconds: float, max_attempts: int, files: Files,
+                 retention: Retention | None = None) -> None:  # fmt: skip
+        self._store, self._queue, self._files = store, queue, files
         self._silence_seconds, self._max_attempts = silence_seconds, max_attempts
         self._retention = retention
 
@@ -68,25 +67,30 @@ class Sweeper:
             self._retention.sweep()
 
     def _release_job(self, job: Job, reason: str) -> None:
-        """Queue one job again, or end it."""
+        """Queue one job again, or end it, unless its worker has just ended it; then remove what the attempt left."""
         if job.cancel_requested_at is not None:
-            self._store.finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
+            outcome = Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED))
+            taken = self._store.finish(job, outcome) is not None
         elif job.attempts >= self._max_attempts:
             reason = f"{reason} ({job.attempts} attempts)"
             error = {"code": "worker_died", "message": reason, "details": None}
-            self._store.finish(job, Outcome(FAILED, pipeline.closing_events(job, FAILED, reason), error=error))
-        elif self._store.pause(job, refund=False):
+            outcome = Outcome(FAILED, pipeline.closing_events(job, FAILED, reason), error=error)
+            taken = self._store.finish(job, outcome) is not None
+        elif taken := self._store.pause(job, refund=False):
             reason = f"{reason}; paused, as it was to be"
-        elif self._store.put_back(job, refund=False):
+        elif taken := self._store.put_back(job, refund=False):
             progress = max(job.progress, FIRST_PERCENT)
             self._store.progress(job, Event(job.stage, progress, f"{reason}; trying again"))
             self._queue.put(job.queue, job.id)
+        if taken:
+            folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)
+            self._files.discard_attempt(folder, job.id, job.attempts)
         with on_behalf_of(job.request_id):
             log.warning("job %s: %s", job.id, reason)
 
     def _remove_spools(self) -> None:
         """What was kept of a job to go on from goes when the job has ended, whoever ended it."""
-        if self._files is None or not (kept := self._files.spooled_jobs()):
+        if not (kept := self._files.spooled_jobs()):
             return
         active = {job.id for job in self._store.find(id=tuple(kept), status=ACTIVE)}
         for job_id in kept - active:

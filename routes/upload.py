@@ -153,12 +153,13 @@ def take_in(file_id: str) -> Song:
     song = Song(file_id, name, extension, size, round(probe.duration_seconds, 3), probe.sample_rate, probe.channels,
                 title, artist, time.time())  # fmt: skip
     uploaded.close()
-    studio().files.accept_upload(incoming, file_id, extension)
+    complete = studio().files.complete_upload(incoming, file_id, extension)
     try:
-        studio().songs.add(song)
-    except Exception:  # whatever it was: nobody would ever find the file
-        studio().files.remove_song(file_id)
+        studio().songs.add(song)  # before the file is in place, where nobody would find it if we died in between
+    except Exception:  # whatever it was
+        complete.unlink(missing_ok=True)
         raise
+    studio().files.accept_upload(complete, file_id, extension)
     return song
 
 

@@ -1,11 +1,16 @@
 """The files: uploads by song id, results by song, model and job; half-written ones are never visible."""
 
 import errno
+import os
 import shutil
+import socket
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from errors import StorageFull
 
@@ -13,6 +18,7 @@ MEBIBYTE = 1024 * 1024
 INCOMING = ".incoming"  # half-written files live here, on the same file system, until they are renamed
 SPOOLS = ".spool"  # what jobs have finished that are not at their end yet
 FULL = "The disk is full; remove songs or make room."
+OWNER_END = "~"  # ends the host's name, and the process's number, in the names of uploads in progress
 ABANDONED_SECONDS = 24 * 3600  # a half-written file nobody touched for so long belongs to no one
 
 
@@ -53,16 +59,20 @@ class Files:
                                   f"{self._min_free_bytes // MEBIBYTE} MiB are kept; remove songs or make room.")
 
     def incoming_upload(self) -> Path:
-        """A fresh name for an upload in progress."""
-        return self.uploads / INCOMING / uuid.uuid4().hex
+        """A fresh name for an upload in progress, which tells whose it is."""
+        return self._incoming(uuid.uuid4().hex)
+
+    def complete_upload(self, incoming: Path, file_id: str, extension: str) -> Path:
+        """Name a complete upload after its song, not yet in place: when we die now, remove_abandoned() knows it."""
+        return incoming.replace(self._incoming(f"{file_id}.{extension}"))
 
     def upload(self, file_id: str, extension: str) -> Path:
         """Where an upload lives once it is complete."""
         return self.uploads / f"{file_id}.{extension}"
 
-    def accept_upload(self, incoming: Path, file_id: str, extension: str) -> None:
-        """Move a complete upload into place."""
-        incoming.replace(self.upload(file_id, extension))
+    def accept_upload(self, complete: Path, file_id: str, extension: str) -> None:
+        """Move an upload, as complete_upload() named it, into place."""
+        complete.replace(self.upload(file_id, extension))
 
     def staging(self, job_id: str, attempt: int) -> Path:
         """An empty folder for a job's results while they are made."""
@@ -85,6 +95,17 @@ class Files:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         staging.replace(target)
+
+    def discard_attempt(self, folder: str, job_id: str, attempt: int) -> None:
+        """Remove what an attempt left that did not complete: half-made results, or whole ones that no row tells of.
+
+        Parameters
+        ----------
+        folder : str
+            As result_folder() names it.
+        """
+        shutil.rmtree(self.outputs / INCOMING / f"{job_id}-{attempt}", ignore_errors=True)
+        self.remove_results(folder)
 
     def discard_staging(self, job_id: str) -> None:
         """Remove what every attempt at a job left half-made."""
@@ -138,13 +159,50 @@ class Files:
         shutil.rmtree(folder, ignore_errors=True)
         return names
 
-    def remove_abandoned(self) -> None:
-        """Remove half-written uploads and results that nobody has touched for a day."""
+    def remove_abandoned(self, is_song: Callable[[str], bool]) -> None:
+        """Remove uploads whose process on this host has died, and whatever nobody has touched for a day.
+
+        Parameters
+        ----------
+        is_song : callable
+            Whether a song of that id is known. Its upload was complete, and is moved into place.
+        """
         limit = time.time() - ABANDONED_SECONDS
-        for folder in (self.uploads, self.outputs):
-            for path in (folder / INCOMING).iterdir():
-                if path.stat().st_mtime < limit:
-                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in (self.uploads / INCOMING).iterdir():
+            file_id, _, extension = path.name.rpartition(OWNER_END)[2].partition(".")
+            if not (_owner_died(path) or _written_at(path) < limit):
+                continue
+            if extension and is_song(file_id):
+                path.replace(self.upload(file_id, extension))
+            else:
+                path.unlink(missing_ok=True)
+        for path in (self.outputs / INCOMING).iterdir():
+            if _written_at(path) < limit:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _incoming(self, name: str) -> Path:
+        """A path for an upload that is not in place yet: of this process."""
+        return self.uploads / INCOMING / OWNER_END.join((socket.gethostname(), str(os.getpid()), name))
+
+
+def _owner_died(path: Path) -> bool:
+    """Whether the process that wrote an upload was one of this host and is no more; its number may be another's now."""
+    host, _, rest = path.name.partition(OWNER_END)
+    pid = rest.partition(OWNER_END)[0]
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    try:
+        return psutil.Process(int(pid)).create_time() > _written_at(path)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _written_at(path: Path) -> float:
+    """When something was last written to it, Unix seconds; now, when it has just gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def result_folder(file_id: str, model: str, variant: str, job_id: str, attempt: int) -> str:

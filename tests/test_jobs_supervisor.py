@@ -14,6 +14,7 @@ from jobs.store import JobStore
 from jobs.supervisor import Supervisor
 from jobs.sweeper import Sweeper
 from storage.database import METADATA
+from storage.files import Files
 from tests.serving import Server, wait_until
 
 
@@ -43,7 +44,7 @@ def test_workers_that_cannot_even_begin_are_no_longer_expected(
     config: Config, store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    sweeper = Sweeper(store, Queue("", tmp_path / "queue.db"), silence_seconds=5, max_attempts=3)
+    sweeper = Sweeper(store, Queue("", tmp_path / "queue.db"), 5, 3, Files(config.upload_folder, config.output_folder))
     supervisor = Supervisor(replace(config, start_workers=True), store, sweeper)
     assert supervisor.expects("gpu")
     supervisor.start()
@@ -58,7 +59,7 @@ def test_without_its_database_it_can_still_be_stopped(
 ) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     METADATA.drop_all(store.database.engine)
-    sweeper = Sweeper(store, Queue("", tmp_path / "queue.db"), silence_seconds=5, max_attempts=3)
+    sweeper = Sweeper(store, Queue("", tmp_path / "queue.db"), 5, 3, Files(config.upload_folder, config.output_folder))
     supervisor = Supervisor(replace(config, start_workers=True), store, sweeper)
     supervisor.start()
     wait_until(lambda: "a round failed" in caplog.text, 20)

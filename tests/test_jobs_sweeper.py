@@ -13,6 +13,7 @@ from jobs.job import CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING, Job, Outcome
 from jobs.queue import Queue
 from jobs.store import JobStore
 from jobs.sweeper import Sweeper
+from storage.files import INCOMING, Files, result_folder
 from tests.rows import WORKER, a_job, running, story
 
 KILLED = "killed by signal 9, perhaps out of memory"
@@ -28,9 +29,15 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 
 
 @pytest.fixture
-def sweeper(store: JobStore, queue: Queue) -> Sweeper:
+def files(tmp_path: Path) -> Files:
+    """Folders with nothing in them."""
+    return Files(tmp_path / "uploads", tmp_path / "outputs")
+
+
+@pytest.fixture
+def sweeper(store: JobStore, queue: Queue, files: Files) -> Sweeper:
     """With the usual settings."""
-    return Sweeper(store, queue, SILENCE_SECONDS, 3)
+    return Sweeper(store, queue, SILENCE_SECONDS, 3, files)
 
 
 def age(store: JobStore, table: str, column: str, seconds: float) -> None:
@@ -82,10 +89,36 @@ def test_the_third_death_is_the_jobs_failure_with_the_reason(store: JobStore, qu
     assert queue.waiting("gpu") == 2  # one for each time it was tried again
 
 
-def test_a_pipeline_whose_worker_died_for_good_is_closed(store: JobStore, queue: Queue) -> None:
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_what_a_dead_worker_left_is_removed(store: JobStore, sweeper: Sweeper, files: Files, attempts: int) -> None:
+    job = running(store)
+    for _ in range(attempts - 1):
+        sweeper.release(WORKER, KILLED)
+        job = store.claim(job.id, WORKER) or job
+    (files.staging(job.id, attempts) / "drums.mp3").write_bytes(b"half")
+    files.publish(files.staging(job.id, 9), result_folder(job.file_id, job.model, job.variant, job.id, attempts))
+    sweeper.release(WORKER, KILLED)
+    assert not (files.outputs / INCOMING / f"{job.id}-{attempts}").exists()
+    assert not (files.outputs / job.file_id).exists(), "it died before a row told of this"
+
+
+def test_the_result_of_a_job_that_its_worker_completed_just_before_it_died_stays(
+    store: JobStore, sweeper: Sweeper, files: Files
+) -> None:
+    job = running(store)
+    folder = result_folder(job.file_id, job.model, job.variant, job.id, 1)
+    files.publish(files.staging(job.id, 1), folder)
+
+    store.finish(job, Outcome(COMPLETED, folder=folder))
+    sweeper._release_job(job, f"Worker {KILLED}")  # as it was when the sweeper looked
+    assert status(store, job) == COMPLETED
+    assert (files.outputs / folder).exists()
+
+
+def test_a_pipeline_whose_worker_died_for_good_is_closed(store: JobStore, queue: Queue, files: Files) -> None:
     following = ({"model": "whisper", "variant": "tiny", "queue": "gpu", "stage": "transcription", "parameters": {}},)
     job = running(store, a_job(pipeline_id=str(uuid.uuid4()), following=following))
-    Sweeper(store, queue, SILENCE_SECONDS, 1).release(WORKER, KILLED)
+    Sweeper(store, queue, SILENCE_SECONDS, 1, files).release(WORKER, KILLED)
     assert [(stage, message) for stage, _, message, _ in story(store, job.file_id)] == [
         ("separation", "Separation failed"), ("transcription", "Transcription failed"),
         ("complete", "Processing failed"),
@@ -150,10 +183,10 @@ def test_messages_that_wait_are_not_doubled(store: JobStore, queue: Queue, sweep
     assert queue.waiting("gpu") == 3
 
 
-def test_two_sweepers_tell_of_a_death_once(store: JobStore, queue: Queue) -> None:
+def test_two_sweepers_tell_of_a_death_once(store: JobStore, queue: Queue, files: Files) -> None:
     job = running(store)
     store.progress(job, first("separation"))
-    for sweeper in (Sweeper(store, queue, SILENCE_SECONDS, 3), Sweeper(store, queue, SILENCE_SECONDS, 3)):
+    for sweeper in [Sweeper(store, queue, SILENCE_SECONDS, 3, files) for _ in range(2)]:
         sweeper.release(WORKER, KILLED)
     assert len(story(store, job.file_id)) == 2
     assert time.time() - store.events(after=0)[-1].created_at < 5

@@ -23,6 +23,7 @@ from jobs.statistics import statistics
 from jobs.store import JobStore
 from jobs.sweeper import Sweeper
 from jobs.worker import Worker
+from storage.files import Files
 from tests import contract
 from tests.library import Library, in_background
 from tests.rows import WORKER, a_job, running, story
@@ -148,7 +149,7 @@ def test_a_dead_workers_job_that_was_to_pause_is_paused(store: JobStore, tmp_pat
     queue = Queue("", tmp_path / "queue.db")
     job = at_forty(store)
     store.request_pause(job.id)
-    sweeper = Sweeper(store, queue, 15.0, 3)
+    sweeper = Sweeper(store, queue, 15.0, 3, Files(tmp_path / "uploads", tmp_path / "outputs"))
     sweeper.release(WORKER, "killed by signal 9")
     assert (store.state(job.id).status, queue.waiting("gpu")) == (PAUSED, 0)
     assert story(store, job.file_id)[-1] == TOLD
@@ -169,7 +170,7 @@ def test_what_is_kept_goes_with_its_job_and_not_before(library: Library) -> None
     store.remove_song(jobs["gone"].file_id)
     library.studio.jobs.cancel(jobs["cancelled"].id)
     assert jobs["cancelled"].id not in files.spooled_jobs()
-    Sweeper(store, library.studio.jobs.queue, 15.0, 3, files=files).sweep()
+    Sweeper(store, library.studio.jobs.queue, 15.0, 3, files).sweep()
     assert files.spooled_jobs() == {jobs[name].id for name in ("queued", "paused", "running")}
     library.studio.jobs.remove_song(jobs["paused"].file_id)
     assert jobs["paused"].id not in files.spooled_jobs()

@@ -3,7 +3,10 @@
 import errno
 import os
 import shutil
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from errors import StorageFull
-from storage.files import ABANDONED_SECONDS, Files, is_full, result_folder
+from storage.files import ABANDONED_SECONDS, INCOMING, Files, is_full, result_folder
 
 SONG, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
 JOB = str(uuid.uuid4())
@@ -49,7 +52,9 @@ def test_an_upload_shows_only_when_it_is_complete(files: Files) -> None:
     incoming = files.incoming_upload()
     incoming.write_bytes(b"half")
     assert visible(files.uploads) == []
-    files.accept_upload(incoming, SONG, "mp3")
+    complete = files.complete_upload(incoming, SONG, "mp3")
+    assert visible(files.uploads) == []
+    files.accept_upload(complete, SONG, "mp3")
     assert visible(files.uploads) == [f"{SONG}.mp3"]
     assert files.upload(SONG, "mp3").read_bytes() == b"half"
     assert not incoming.exists()
@@ -122,8 +127,25 @@ def test_what_nobody_touched_for_a_day_is_removed(files: Files) -> None:
     long_ago = time.time() - ABANDONED_SECONDS - 60
     for path in (old_upload, old_staging):
         os.utime(path, (long_ago, long_ago))
-    files.remove_abandoned()
+    files.remove_abandoned(lambda file_id: True)
     assert [path.exists() for path in (old_upload, old_staging, new_upload, new_staging)] == [False, False, True, True]
+
+
+def test_uploads_of_a_process_that_died_are_removed_or_completed_when_their_songs_are_known(files: Files) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    host, left = socket.gethostname(), {}
+    names = {"half": f"{host}~{dead.pid}~{uuid.uuid4().hex}", "unknown": f"{host}~{dead.pid}~{OTHER}.mp3",
+             "known": f"{host}~{dead.pid}~{SONG}.mp3", "mine": f"{host}~{os.getpid()}~{uuid.uuid4().hex}",
+             "elsewhere": f"other~{dead.pid}~{OTHER}.mp3", "earlier": f"{host}~{os.getpid()}~{OTHER}.wav"}  # fmt: skip
+    for kind, name in names.items():
+        left[kind] = files.uploads / INCOMING / name
+        left[kind].write_text(kind)
+    os.utime(left["earlier"], (time.time() - 3600 * 23,) * 2)  # another process had our number then
+    files.remove_abandoned(lambda file_id: file_id == SONG)
+    assert {kind for kind, path in left.items() if path.exists()} == {"mine", "elsewhere"}
+    assert files.upload(SONG, "mp3").read_text() == "known"
+    assert visible(files.uploads) == [f"{SONG}.mp3"]
 
 
 @pytest.mark.parametrize(
