@@ -1,15 +1,21 @@
 """How a running model's report(fraction) becomes events: throttled, never going back, and where it learns to stop."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
 from threading import Event as Flag
+from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError
 
 from errors import Cancelled
 from jobs.events import FIRST_PERCENT, STAGES, Event
 from jobs.job import RUNNING, Job
-from jobs.store import JobStore
+from jobs.store import JobStore, State
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 MIN_GAP_SECONDS = 0.25  # with the closing event, at most five events in any second
 
 
@@ -102,7 +108,7 @@ class Reporter:
         """Append one event."""
         stage = self._stages[name]
         stage.percent, stage.told_at = percent, self._clock()
-        self._store.progress(self._job, Event(name, percent, message, eta_seconds=eta_seconds))
+        self.note(lambda: self._store.progress(self._job, Event(name, percent, message, eta_seconds=eta_seconds)))
 
     def _check(self) -> None:
         """Stop the model when the job is no longer wanted here."""
@@ -112,13 +118,27 @@ class Reporter:
         if now - self._checked_at < MIN_GAP_SECONDS:
             return
         self._checked_at = now
-        state = self._store.state(self._job.id)
+        state = self.note(lambda: self._store.state(self._job.id)) or State(RUNNING, self._job.worker_id)
         if state.status != RUNNING or state.worker_id != self._job.worker_id or state.cancel_requested_at is not None:
             raise Cancelled
         if state.pause_requested_at is not None:
             raise Paused
         if now >= self._ends_at:
             raise TimedOut
+
+    def note(self, ask: Callable[[], T]) -> T | None:
+        """Ask the database, or do without: progress that is not told for once is no reason to end what runs.
+
+        Returns
+        -------
+        T or None
+            What `ask` returned; None when the database did not answer.
+        """
+        try:
+            return ask()
+        except DBAPIError:
+            log.warning("job %s: the database does not answer, going on", self._job.id, exc_info=True)
+            return None
 
     def _floors(self) -> dict[str, int]:
         """How far each stage had come when an earlier worker ended: what clients saw never goes back."""

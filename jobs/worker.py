@@ -13,10 +13,12 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
+from sqlalchemy.exc import DBAPIError
 
 import models
 from config import Config
@@ -30,7 +32,7 @@ from jobs.queue import NAMES, Queue
 from jobs.reporter import Drained, Paused, Reporter, TimedOut
 from jobs.store import JobStore
 from logs import configure_logging, on_behalf_of
-from models import memory, weights
+from models import audio, memory, weights
 from models.device import choose_device, describe_device
 from models.spool import Spool
 from storage.database import Database
@@ -38,11 +40,13 @@ from storage.files import FULL, Files, is_full, result_folder
 from storage.songs import Songs
 
 POLL_SECONDS = 0.02  # between looks into an empty SQLite queue
+RETRY_SECONDS = 1.0  # before another try at a database that does not answer
 WATCH_SECONDS = 0.5  # between looks at whether the running job overstays its cancellation or its time
 NICENESS = 10  # of 19: nine times less of a processor that others want
 KILLED_ITSELF = 75  # exit status of a worker that ends because its job would not stop
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Worker:
@@ -82,19 +86,27 @@ class Worker:
         threading.Thread(target=self._beat, daemon=True).start()
         self._prepare()
         while self.drain_asked_at is None:
-            if self.trouble and self._others_can():
-                time.sleep(WATCH_SECONDS)  # they take the jobs
-                continue
-            job_id = self.queue.get(self.queue_name)
-            if job_id is None:
-                if not self.queue.blocking:
-                    time.sleep(POLL_SECONDS)  # nothing tells of a new row in SQLite
-            elif self.drain_asked_at is not None:
-                self.queue.put(self.queue_name, job_id)
-            elif job := self.store.claim(job_id, self.id):
-                with on_behalf_of(job.request_id):
-                    self._run_claimed(job)
+            try:
+                self._look()
+            except Exception:  # the database or the queue, in any library's words; to load all models anew is no help
+                log.exception("worker %s: a round failed, going on", self.id)
+                time.sleep(RETRY_SECONDS)
         self.store.remove_worker(self.id)
+
+    def _look(self) -> None:
+        """Run the next job, if there is one."""
+        if self.trouble and self._others_can():
+            time.sleep(WATCH_SECONDS)  # they take the jobs
+            return
+        job_id = self.queue.get(self.queue_name)
+        if job_id is None:
+            if not self.queue.blocking:
+                time.sleep(POLL_SECONDS)  # nothing tells of a new row in SQLite
+        elif self.drain_asked_at is not None:
+            self.queue.put(self.queue_name, job_id)
+        elif job := self.store.claim(job_id, self.id):
+            with on_behalf_of(job.request_id):
+                self._run_claimed(job)
 
     def drain(self) -> None:
         """Claim nothing more; the running job gets a grace time and is then put back.
@@ -163,9 +175,9 @@ class Worker:
 
     def _lay_aside(self, job: Job) -> None:
         """Pause a job that is to, put back any other; the attempt does not count, and what is finished is kept."""
-        if self.store.pause(job, refund=True):
+        if self._insist(lambda: self.store.pause(job, refund=True)):
             log.info("job %s: paused", job.id)
-        elif self.store.put_back(job, refund=True):
+        elif self._insist(lambda: self.store.put_back(job, refund=True)):
             self.queue.put(job.queue, job.id)
             log.info("job %s: put back", job.id)
 
@@ -191,7 +203,9 @@ class Worker:
             report.loaded()
             if path is not None:
                 seconds = time.monotonic() - began_at
-                self.store.tally(counters.MODEL_LOADS, seconds, model=job.model, variant=job.variant)
+                report.note(
+                    lambda: self.store.tally(counters.MODEL_LOADS, seconds, model=job.model, variant=job.variant)
+                )
             return model
 
         keeping: dict[str, Spool] = {}
@@ -204,7 +218,7 @@ class Worker:
         with suppress(Paused):  # it is done; what follows is paused in its place
             report(1.0)
         folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)
-        entries = [{"filename": name, "size_bytes": (staging / name).stat().st_size} for name in result.files]
+        entries = [{"filename": name, "size_bytes": audio.whole_size(staging / name)} for name in result.files]
         self.files.publish(staging, folder)
         return Outcome(
             COMPLETED, pipeline.closing_events(job, COMPLETED), pipeline.followers(job),
@@ -216,16 +230,28 @@ class Worker:
         """Write how a job ended, tell the queue what follows."""
         if self.spool:  # before the job is seen to have ended, as its half-made files
             self.spool.discard()
-        following = self.store.finish(job, outcome)
+        following = self._insist(lambda: self.store.finish(job, outcome))
         if following is None:
             log.warning("job %s: was cancelled or taken from this worker, its result is dropped", job.id)
             if outcome.folder:
                 self.files.remove_results(outcome.folder)
-            self.store.finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
+            self._insist(lambda: self.store.finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED))))
             return
         log.info("job %s: %s %s", job.id, outcome.status, (outcome.error or {}).get("message", ""))
         for new, job_id in zip(outcome.then, following, strict=True):
             self.queue.put(new.queue, job_id)
+
+    def _insist(self, write: Callable[[], T]) -> T:
+        """Write how a job ended once the database can: work that is done is not thrown away because it is busy now.
+
+        Who waits so for longer than `silence_seconds` is taken for dead, and then finds the job no longer its own.
+        """
+        while True:
+            try:
+                return write()
+            except DBAPIError:
+                log.exception("worker %s: the database does not take the end of a job, trying again", self.id)
+                time.sleep(RETRY_SECONDS)
 
     def _beat(self) -> None:
         """Say that the worker lives; stop the job when its grace time or its time to stop by itself is over."""

@@ -1,5 +1,7 @@
 """report(fraction): seldom enough, in whole percents, never back, and the place where a model learns to stop."""
 
+import contextlib
+import sqlite3
 import threading
 from typing import Any
 
@@ -11,6 +13,7 @@ from jobs.job import CANCELLED, FAILED, Job, Outcome
 from jobs.pipeline import closing_events
 from jobs.reporter import Drained, Reporter, TimedOut
 from jobs.store import JobStore
+from storage import database
 from tests.rows import WORKER, running, story
 
 
@@ -231,3 +234,15 @@ def test_events_of_other_songs_and_stages_are_no_floor(store: JobStore) -> None:
     bench = Bench(store, store.claim(job.id, WORKER))
     bench.report.begin()
     assert bench.percents() == [10]
+
+
+def test_a_database_that_does_not_answer_ends_no_job(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
+    bench = Bench(JobStore(database.Database(str(store.database.engine.url))), running(store))
+    bench.report.begin()
+    with contextlib.closing(sqlite3.connect(store.database.sqlite_file, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        bench.work(2, 1.0, 0.1, 0.5)
+        other.execute("rollback")
+    bench.work(2, 1.0, 0.6, 0.9)
+    assert bench.percents() == [10, 63, 76, 90]

@@ -1,8 +1,10 @@
 """Workers that cannot work, or break: jobs end with the reason, and whoever asks learns it."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,9 +15,12 @@ import pytest
 
 from config import Config
 from errors import ModelUnavailable
+from jobs import worker as worker_module
 from jobs.compiled import keep_compiled_apart
+from jobs.store import JobStore
 from jobs.worker import Worker
-from tests.library import Library
+from storage import database
+from tests.library import Library, in_background
 from tests.rows import WORKER, a_job, story
 from tests.serving import ROOT, Server, wait_until
 
@@ -90,6 +95,41 @@ def test_a_job_that_runs_too_long_fails_with_the_reason_and_its_worker_goes_on(
             "Separation failed", "Processing failed",
         ]  # fmt: skip
     assert not list((config.output_folder / ".incoming").iterdir())
+
+
+def test_a_job_ends_although_the_database_is_busy_for_long(
+    config: Config, library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(worker_module, "RETRY_SECONDS", 0.01)
+    worker, job = Worker(config, "gpu", WORKER), library.claim(library.add_job().id)
+    with contextlib.closing(sqlite3.connect(library.store.database.sqlite_file, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        running = in_background(lambda: worker._run_claimed(job))
+        wait_until(lambda: caplog.text.count("trying again") > 1, 20)
+        assert library.job(job.id).status == "running"
+        other.execute("rollback")
+    running.result(20)
+    assert (library.job(job.id).error or {})["code"] == "not_found", "there was no song, which is the true reason"
+
+
+def test_a_worker_outlives_a_database_that_is_busy(
+    config: Config, library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker, job = Worker(config, "cpu", WORKER), library.add_job(queue="cpu")
+    worker.queue.put("cpu", job.id)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(worker_module, "RETRY_SECONDS", 0.01)
+    worker.store = JobStore(database.Database(config.database))
+    with contextlib.closing(sqlite3.connect(library.store.database.sqlite_file, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        working = in_background(worker.run)
+        wait_until(lambda: "a round failed" in caplog.text, 20)
+        other.execute("rollback")
+    worker.queue.put("cpu", job.id)  # as the sweeper does, since the message is lost
+    wait_until(lambda: library.job(job.id).status == "failed", 20)
+    worker.drain()
+    working.result(20)
 
 
 @pytest.mark.parametrize(("seconds_ago", "ends"), [(60.9, False), (61.5, True)])

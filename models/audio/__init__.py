@@ -8,5 +8,6 @@ from models.audio.confined import confined_probe
 from models.audio.decoding import decode, read
 from models.audio.encoding import SampleFormat, Writer
 from models.audio.probing import Probe, probe
+from models.audio.wholeness import whole_size
 
-__all__ = ["Probe", "SampleFormat", "Writer", "confined_probe", "decode", "probe", "read"]
+__all__ = ["Probe", "SampleFormat", "Writer", "confined_probe", "decode", "probe", "read", "whole_size"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 from errors import JobFailed, StorageFull
 from models.audio.opening import pyav
+from models.audio.wholeness import size_at_least
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +68,7 @@ class Writer:
             options = {"rf64": "auto"} if suffix == ".wav" else {}  # plain RIFF cannot count beyond 4 GiB
             self._container = pyav().open(str(path.absolute()), "w", format=suffix[1:], options=options)
         rate = _mp3_rate(sample_rate) if suffix == ".mp3" else sample_rate
+        self._size_bytes = 0  # so much of it has been seen on disk
         self._stream = self._container.add_stream(codec, rate=rate, layout=LAYOUTS[channels])
         self._stream.codec_context.format = self._pcm
         if suffix == ".mp3":
@@ -80,7 +82,7 @@ class Writer:
     ) -> None:
         with _storage_errors(self.path), self._container:
             if kind is None:
-                self._container.mux(self._stream.encode(None))
+                self._mux(None)
 
     def write(self, block: np.ndarray) -> None:
         """Append a block.
@@ -94,7 +96,7 @@ class Writer:
         ValueError
             When the block has another number of channels.
         JobFailed
-            When a sample is not a finite number.
+            When a sample is not a finite number, or what was written before is gone.
         StorageFull
             When the disk is full.
         """
@@ -107,8 +109,16 @@ class Writer:
         if not block.shape[1]:
             return
         frame = _frame(np.asarray(block, dtype=np.float32), self._pcm, self.sample_rate)
+        self._mux(frame)
+
+    def _mux(self, frame: AudioFrame | None) -> None:
+        """Encode one frame, or what is left; what was written before must still be there, or there would be a hole."""
+        if self._size_bytes:
+            size_at_least(self.path, self._size_bytes)
         with _storage_errors(self.path):
             self._container.mux(self._stream.encode(frame))
+        with suppress(FileNotFoundError):  # not there before the encoder gives its first packet
+            self._size_bytes = max(self._size_bytes, self.path.stat().st_size)
 
 
 def _encoder(suffix: str, sample_format: SampleFormat) -> tuple[str, str]:
