@@ -4,6 +4,7 @@
 # make check    ruff and mypy
 # make bench    measure; writes bench/RESULTS.md
 # make mutate   send 5000 damaged songs, a thousand of each format; a few of them are among the tests
+# make chaos    hurt a service for ten minutes, then see that every job has ended truly; one round is among the tests
 # make schemathesis  draw two hundred requests for each operation of the API's description; three are among the tests
 # make audit    ask PyPI for known weaknesses of all installed packages; needs the network
 # make install  set up alone
@@ -21,7 +22,7 @@ AUDIT := .venv-audit
 PIP_AUDIT := pip-audit==2.10.1
 TEST_PACKAGES := chromium-headless-shell curl espeak-ng fluidsynth fluid-soundfont-gm redis-server
 
-.PHONY: install run demo test test-audiocraft train-demo check bench audit mutate schemathesis
+.PHONY: install run demo test test-audiocraft train-demo check bench audit mutate chaos schemathesis
 
 install: $(INSTALLED)
 
@@ -40,6 +41,9 @@ test: $(INSTALLED_DEV)
 
 mutate: $(INSTALLED_DEV)
 	MUTATIONS=1000 $(BIN)/python -m pytest -n 0 -s tests/test_mutations.py $(ARGS)
+
+chaos: $(INSTALLED_DEV)
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -n 0 -s tests/test_chaos.py $(ARGS)
 
 schemathesis: $(INSTALLED_DEV)
 	EXAMPLES=$${EXAMPLES:-200} $(BIN)/python -m pytest -n 0 -s tests/test_openapi_schemathesis.py $(ARGS)
