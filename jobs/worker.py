@@ -265,6 +265,7 @@ class Worker:
                     info = self.info | {"loaded": loaded, "pid": os.getpid(), "resident_bytes": resident}
                     self.store.beat(self.id, self.queue_name, info)
                 self._leave_stuck_job()
+                self._leave_late_job()
             except Exception:  # the database is out of reach; it may come back
                 log.exception("worker %s: no heartbeat, going on", self.id)
             asked_at = self.drain_asked_at
@@ -289,6 +290,21 @@ class Worker:
                 self._leave(job, "was to pause")
         elif allowed and now - (job.started_at or now) > allowed + grace:
             self._end_with(job, _failure(job, self._timeout()), f"has run for more than {allowed:g} s")
+
+    def _leave_late_job(self) -> None:
+        """End when a drain takes longer than it may: who would end us, the supervisor, may have died."""
+        allowed = self.config.drain_seconds + self.config.cancel_seconds
+        if self.drain_asked_at is None or time.monotonic() - self.drain_asked_at < allowed:
+            return
+        job = self.job
+        if job is not None:
+            if not self.store.put_back(job, refund=True):
+                return  # it has just ended by itself
+            folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)
+            self.files.discard_attempt(folder, job.id, job.attempts)
+            self.queue.put(job.queue, job.id)
+        log.error("worker %s: did not come to its end in %g s, so this process ends", self.id, allowed)
+        os._exit(KILLED_ITSELF)
 
     def _end_with(self, job: Job, outcome: Outcome, why: str) -> None:
         """End a job that does not stop, and this process with it, unless the job has just ended by itself."""

@@ -148,6 +148,24 @@ def test_a_job_that_hangs_beyond_its_time_ends_with_its_process(
     assert len(statuses) == ends
 
 
+@pytest.mark.parametrize(("seconds_ago", "ends"), [(2.0, False), (4.0, True)])
+def test_a_drained_worker_whose_job_hangs_ends_by_itself(
+    config: Config, library: Library, monkeypatch: pytest.MonkeyPatch, seconds_ago: float, ends: bool
+) -> None:
+    worker = Worker(dataclasses.replace(config, drain_seconds=2.0, cancel_seconds=1.0), "gpu", WORKER)
+    job = worker.job = library.claim(library.add_job().id)
+    staging = worker.files.staging(job.id, job.attempts)
+    statuses: list[int] = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    worker._leave_late_job()
+    assert not statuses, "nobody has asked it to end"
+    worker.drain_asked_at = time.monotonic() - seconds_ago
+    worker._leave_late_job()
+    assert (bool(statuses), staging.exists()) == (ends, not ends)
+    assert library.job(job.id).status == ("queued" if ends else "running")
+    assert worker.queue.get("gpu") == (job.id if ends else None)
+
+
 @pytest.mark.parametrize(("given", "kept"), [("", "outputs/.numba"), ("mine", "mine")])
 def test_no_two_workers_compile_into_one_folder(
     given: str, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
