@@ -9,6 +9,7 @@ StudioError                     something a caller can be told in one sentence
 ├── Conflict                    the request contradicts the present state
 ├── QueueFull                   too much waits already; come back later
 ├── StorageFull                 no room left where files live
+├── StorageBusy                 the database did not answer in time; come back later
 ├── ModelUnavailable            weights absent, no GPU where one is required, no worker alive
 └── JobFailed                   a model started and did not finish
     ├── WorkerDied              its process was killed
@@ -85,6 +86,12 @@ class StorageFull(StudioError):
     """No room left where files live."""
 
     code = "storage_full"
+
+
+class StorageBusy(StudioError):
+    """The database did not answer in time; come back later."""
+
+    code = "storage_busy"
 
 
 class ModelUnavailable(StudioError):

@@ -15,6 +15,7 @@ from errors import (
     ModelUnavailable,
     NotFound,
     QueueFull,
+    StorageBusy,
     StorageFull,
     StudioError,
     TooLarge,
@@ -24,6 +25,7 @@ from errors import (
 from logs import request_id
 from routes.context import service
 from routes.requests import MAX_BODY_BYTES
+from storage.database import is_busy
 from storage.files import FULL, is_full
 
 STATUS: dict[type[StudioError], int] = {
@@ -36,6 +38,7 @@ STATUS: dict[type[StudioError], int] = {
     Conflict: 409,
     QueueFull: 429,
     StorageFull: 507,
+    StorageBusy: 503,
     ModelUnavailable: 503,
     JobFailed: 500,
 }
@@ -67,7 +70,7 @@ class ErrorAnswer(BaseModel):
     request_id: str
 
 
-UNLIMITED: ResponseDict = {400: ErrorAnswer, 500: ErrorAnswer}
+UNLIMITED: ResponseDict = {400: ErrorAnswer, 500: ErrorAnswer, 503: ErrorAnswer}
 OPEN: dict[str, Any] = {"security": []}  # of the description of a route that takes no API key
 COMMON: ResponseDict = {**UNLIMITED, 401: ErrorAnswer, 429: ErrorAnswer}  # what any route may answer besides its own
 
@@ -148,5 +151,8 @@ def _unknown_error(error: Exception) -> Response:
     """A bug or a broken machine: the log has it all, the client a generic sentence."""
     if is_full(error):
         return _studio_error(StorageFull(FULL))
+    if is_busy(error):
+        log.warning("the database is busy", exc_info=error)
+        return _studio_error(StorageBusy("The database is busy for longer than this can wait; come back in a moment."))
     log.error("unexpected error", exc_info=error)
     return answer("Something went wrong on our side; the log has it under this request_id.", "internal_error", 500)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import DDL, Connection, MetaData, create_engine, event, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.schema import CreateColumn
 
 from errors import InvalidInput
@@ -75,6 +75,11 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether SQLite says by an error that another writer kept it for longer than BUSY_SECONDS."""
+    return isinstance(error, OperationalError) and "database is locked" in str(error)
 
 
 def _add_missing(connection: Connection) -> None:

@@ -1,9 +1,11 @@
 """Whoever raises it, every error has the contract's shape; every request has an id that stands in its log lines."""
 
+import contextlib
 import io
 import json
 import logging
 import re
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ import errors
 from app import create_app
 from config import Config
 from logs import configure_logging
+from storage import database
 from tests import contract
 from tests.serving import Server
 
@@ -28,7 +31,7 @@ SONG = "/process/demucs/5d94380d-37bf-43f2-9d8f-3c2b064f3e02"
 STATUSES = {
     errors.StudioError: 500, errors.InvalidInput: 400, errors.UnsupportedAudio: 415, errors.TooLarge: 413,
     errors.Unauthorized: 401, errors.NotFound: 404, errors.Conflict: 409, errors.QueueFull: 429,
-    errors.StorageFull: 507,
+    errors.StorageFull: 507, errors.StorageBusy: 503,
     errors.ModelUnavailable: 503, errors.JobFailed: 500, errors.WorkerDied: 500, errors.JobTimeout: 500,
     errors.OutOfMemory: 500,
 }  # fmt: skip
@@ -219,6 +222,18 @@ def test_a_disk_that_is_full_while_uploading(
     answer = app.test_client().post("/upload", data={"file": (io.BytesIO(bytes(size_bytes)), "a.wav")})
     contract.error(answer, 507, "storage_full")
     assert [path.name for path in config.upload_folder.rglob("*")] == [".incoming"]
+
+
+def test_a_busy_database(config: Config, monkeypatch: pytest.MonkeyPatch, tone: Path) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
+    app = create_app(config)
+    store = app.extensions["studio"].store
+    with contextlib.closing(sqlite3.connect(store.database.sqlite_file, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        answer = app.test_client().post("/upload", data={"file": (io.BytesIO(tone.read_bytes()), "a.wav")})
+        contract.error(answer, 503, "storage_busy")
+    assert [path.name for path in config.upload_folder.rglob("*")] == [".incoming"]
+    store.database.close()
 
 
 def test_a_full_database_leaves_no_upload(app: OpenAPI, config: Config, tone: Path) -> None:
