@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Event as Flag
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import OperationalError
 
 from errors import Cancelled
 from jobs.events import FIRST_PERCENT, STAGES, Event
@@ -136,7 +136,7 @@ class Reporter:
         """
         try:
             return ask()
-        except DBAPIError:
+        except OperationalError:
             log.warning("job %s: the database does not answer, going on", self._job.id, exc_info=True)
             return None
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import psutil
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import OperationalError
 
 import models
 from config import Config
@@ -87,26 +87,30 @@ class Worker:
         self._prepare()
         while self.drain_asked_at is None:
             try:
-                self._look()
+                job = self._next_job()
             except Exception:  # the database or the queue, in any library's words; to load all models anew is no help
                 log.exception("worker %s: a round failed, going on", self.id)
                 time.sleep(RETRY_SECONDS)
+                continue
+            if job is not None:
+                with on_behalf_of(job.request_id):
+                    self._run_claimed(job)
         self.store.remove_worker(self.id)
 
-    def _look(self) -> None:
-        """Run the next job, if there is one."""
+    def _next_job(self) -> Job | None:
+        """Claim a job, if one waits."""
         if self.trouble and self._others_can():
             time.sleep(WATCH_SECONDS)  # they take the jobs
-            return
+            return None
         job_id = self.queue.get(self.queue_name)
         if job_id is None:
             if not self.queue.blocking:
                 time.sleep(POLL_SECONDS)  # nothing tells of a new row in SQLite
         elif self.drain_asked_at is not None:
             self.queue.put(self.queue_name, job_id)
-        elif job := self.store.claim(job_id, self.id):
-            with on_behalf_of(job.request_id):
-                self._run_claimed(job)
+        else:
+            return self.store.claim(job_id, self.id)
+        return None
 
     def drain(self) -> None:
         """Claim nothing more; the running job gets a grace time and is then put back.
@@ -249,7 +253,7 @@ class Worker:
         while True:
             try:
                 return write()
-            except DBAPIError:
+            except OperationalError:
                 log.exception("worker %s: the database does not take the end of a job, trying again", self.id)
                 time.sleep(RETRY_SECONDS)
 

@@ -178,7 +178,7 @@ class Files:
                 path.unlink(missing_ok=True)
         for path in (self.outputs / INCOMING).iterdir():
             if _written_at(path) < limit:
-                shutil.rmtree(path, ignore_errors=True)
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _incoming(self, name: str) -> Path:
         """A path for an upload that is not in place yet: of this process."""
