@@ -120,7 +120,7 @@ class Config:
         "base", "name", "Whisper's variant for live sessions that ask for none.", choices=LIVE_VARIANTS
     )
     webhook_secret: str = _knob(
-        "", "secret", "Signs webhooks: whsec_ and 24 to 64 bytes in base64; empty: webhook_url is refused (400)."
+        "", "secret", "Signs webhooks: whsec_ and 24 to 64 bytes in base64; empty: webhook_url is refused (409)."
     )
     webhook_private: bool = _knob(False, "true/false", "Whether webhooks may go to this host and private networks.")
     drain_seconds: float = _knob(

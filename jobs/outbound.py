@@ -14,6 +14,8 @@ from errors import InvalidInput
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0  # from the connection to the answer's head
 MAX_URL_CHARACTERS = 2000
+PORT = r":([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+PATTERN = rf"^https?://[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*({PORT})?([/?][!-~]*)?$"  # of most URLs that are accepted
 PORTS = {"http": 80, "https": 443}
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last four bytes
 

@@ -88,7 +88,7 @@ class JobService:
         NotFound
             When its file_id is another owner's.
         Conflict
-            When it needs what only the caller can choose.
+            When it needs what only the caller can choose, or webhook_url is wished where none are sent.
         QueueFull
             When so many jobs wait already that no more are accepted.
         StorageFull

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, exists, insert, or_, select, update
 
-from errors import InvalidInput
+from errors import Conflict, InvalidInput
 from jobs.job import ACTIVE, CANCELLED, COMPLETED, FAILED, Job
 from jobs.outbound import checked_url
 from jobs.song_status import job_record
@@ -75,17 +75,18 @@ class Webhooks:
         Raises
         ------
         InvalidInput
-            When the service signs none, or the URL is not one that it may call.
+            When the URL is not one that this service may call.
+        Conflict
+            When the service signs none.
         """
         if url is None:
             return
-        if not self.accepted:
-            raise InvalidInput("webhook_url: this service sends none; it has no WEBHOOK_SECRET to sign them with.",
-                               details={"field": "webhook_url"})  # fmt: skip
         try:
             checked_url(url, allow_private=self.allow_private)
         except InvalidInput as error:
             raise InvalidInput(f"webhook_url: {error.message}", details={"field": "webhook_url"}) from error
+        if not self.accepted:
+            raise Conflict("webhook_url: this service sends none; it has no WEBHOOK_SECRET to sign them with.")
 
     def add(self, job: Job, url: str, *, whole_pipeline: bool) -> None:
         """Tell a URL when a job has ended, or all of its pipeline; at once when it has."""

@@ -12,13 +12,13 @@ from errors import NotFound
 from jobs import pipeline
 from jobs.inputs import STARTS_FROM_NOTHING
 from jobs.job import Job
+from jobs.outbound import MAX_URL_CHARACTERS, PATTERN
 from jobs.song_status import files, processing_seconds
 from logs import request_id
 from routes.context import ModelPath, SongPath, checked_id, known_song, studio, wants_async
 from routes.errors import COMMON, ErrorAnswer
 
 TAG = Tag(name="process", description="Run a model on a song")
-WEBHOOK = "Told by a signed POST when everything has ended; the operator's guide has the message."
 bp = APIBlueprint("process", __name__, abp_responses=COMMON, abp_tags=[TAG])
 
 
@@ -92,6 +92,13 @@ RESPONSES: ResponseDict = {
 }  # fmt: skip
 
 
+def webhook_field(more: str = "") -> Any:
+    """The field webhook_url of a request, with what else is to be said of it."""
+    rules: dict[str, Any] = {"format": "uri", "pattern": PATTERN, "maxLength": MAX_URL_CHARACTERS}
+    description = "Told by a signed POST when everything has ended; the operator's guide has the message."
+    return Field(None, description=f"{description}{more}", json_schema_extra=rules)
+
+
 def body_class(spec: models.ModelSpec) -> type[BaseModel]:
     """A model's request class with what every call may say besides."""
     body = create_model(
@@ -101,7 +108,7 @@ def body_class(spec: models.ModelSpec) -> type[BaseModel]:
         model_variant=(Literal[spec.variants],  # type: ignore[arg-type]
                        Field(spec.default_variant, description="Which variant.")),
         force=(bool, Field(False, description="Run again although the result is there.")),
-        webhook_url=(str | None, Field(None, description=WEBHOOK)),
+        webhook_url=(str | None, webhook_field()),
     )
     needed = any(field.is_required() for field in body.model_fields.values())
     body.model_config["openapi_extra"] = {"required": needed}  # type: ignore[typeddict-unknown-key]

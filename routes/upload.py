@@ -21,7 +21,7 @@ from logs import request_id
 from models import FILE_TYPES, audio
 from routes.context import ModelPath, as_text, studio, variants
 from routes.errors import COMMON, ErrorAnswer
-from routes.process import WEBHOOK
+from routes.process import webhook_field
 from storage.songs import Song, display_name, title_and_artist
 
 TAG = Tag(name="upload", description="Send a song")
@@ -47,7 +47,7 @@ class UploadOptions(BaseModel):
     )
     output_format: Literal["mp3", "wav", "flac"] | None = Field(None, description="Of the stems; mp3 by default.")
     wait: bool | None = Field(None, description="Answer when everything is done instead of at once.")
-    webhook_url: str | None = Field(None, description=f"{WEBHOOK} Needs auto_process.")
+    webhook_url: str | None = webhook_field(" Needs auto_process.")
 
 
 class UploadForm(UploadOptions):
@@ -73,8 +73,10 @@ class UploadAnswer(BaseModel):
     artist: str
 
 
-RESPONSES: ResponseDict = {200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswer, 404: ErrorAnswer, 413: ErrorAnswer,
-                           415: ErrorAnswer, 429: ErrorAnswer, 503: ErrorAnswer, 507: ErrorAnswer}  # fmt: skip
+RESPONSES: ResponseDict = {
+    200: UploadAnswer, 202: UploadAnswer, 400: ErrorAnswer, 404: ErrorAnswer, 409: ErrorAnswer, 413: ErrorAnswer,
+    415: ErrorAnswer, 429: ErrorAnswer, 503: ErrorAnswer, 507: ErrorAnswer,
+}  # fmt: skip
 
 
 @bp.post("/upload", responses=RESPONSES)

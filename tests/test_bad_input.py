@@ -126,7 +126,8 @@ NOT_ONE_FILE = {
 UPLOAD_OPTIONS = {
     "auto_process": ["maybe", "2", ""], "wait": ["later"], "model_variant": ["nope", "[1]", "7"], "model": ["[1]"],
     "output_format": ["aac", "1"], "transcription_model": ["demucs", "[]"], "transcription_model_variant": ["nope"],
-    "webhook_url": ["http://a.example"], "nope": ["1"], "url": ["http://a.example"], "path": ["/etc/passwd"],
+    "webhook_url": ["a.example", "ftp://a.example", "http://10.0.0.1/"], "nope": ["1"], "url": ["http://a.example"],
+    "path": ["/etc/passwd"],
 }  # fmt: skip
 TRANSCRIBE_OPTIONS = {
     "model": ["demucs", "2"], "model_variant": ["nope", "[1]"], "language": ["klingon", "5"], "auto_process": ["true"],

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import re
 import socket
 import threading
 import wave
@@ -283,6 +284,7 @@ def test_urls_that_are_never_called(url: str, words: str) -> None:
 @pytest.mark.parametrize("url", ["https://example.com", f"http://{PUBLIC}:8080/a?b=c", "https://[2606:4700::1111]/"])
 def test_urls_that_may_be_called(url: str) -> None:
     assert outbound.checked_url(url, allow_private=False).geturl() == url
+    assert bool(re.match(outbound.PATTERN, url)) == ("[" not in url)
 
 
 @pytest.mark.parametrize("spelled", ["127.1", "0x7f000001", "2130706433", "0177.0.0.1"])
@@ -353,11 +355,11 @@ class TestWithoutASecret:
         return replace(config, webhook_secret="")
 
     def test_they_are_refused(self, client: FlaskClient, library: Library, receiver: Receiver) -> None:
-        body = contract.error(_process(client, library.add_song(), receiver.url), 400, "invalid_input")
+        body = contract.error(_process(client, library.add_song(), receiver.url), 409, "conflict")
         assert "WEBHOOK_SECRET" in body["error"]
         form = {"file": (_wav(), "a.wav"), "auto_process": "true", "webhook_url": receiver.url}
         before = library.contents()
-        contract.error(client.post("/upload", data=form), 400, "invalid_input")
+        contract.error(client.post("/upload", data=form), 409, "conflict")
         assert library.contents() == before
 
     @pytest.mark.parametrize("secret", ["secret", "whsec_", "whsec_c2hvcnQ=", "whsec_!!!!", SECRET[6:],

@@ -19,7 +19,7 @@ from sockets.progress import A_SECOND, AT_ONCE
 from tests.serving import Server
 
 FLOOD_SECONDS = 2.0
-LONGEST_ANSWER_SECONDS = 1.0  # on a busy machine; milliseconds on a free one
+LONGEST_ANSWER_SECONDS = 1.6  # on a busy machine; milliseconds on a free one
 
 
 @pytest.fixture(scope="module", params=["eventlet", "gevent", "threading"])
