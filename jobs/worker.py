@@ -76,6 +76,7 @@ class Worker:
         self.stop_job = threading.Event()
         self.job: Job | None = None
         self.spool: Spool | None = None  # of the job, where its model keeps what it has finished
+        self._ended = threading.Event()
         self.info: dict[str, Any] = {}
         self.trouble: StudioError | None = None  # why no job can run here
         self.device, self.device_index = "cpu", device_index
@@ -83,8 +84,16 @@ class Worker:
 
     def run(self) -> None:
         """Work until drain() is called and the present job is done or put back."""
-        threading.Thread(target=self._beat, daemon=True).start()
-        self._prepare()
+        threading.Thread(target=self._beat, name=f"beat-{self.id}", daemon=True).start()
+        try:
+            self._prepare()
+            self._work()
+        finally:
+            self._ended.set()
+        self.store.remove_worker(self.id)
+
+    def _work(self) -> None:
+        """Run one job after the other."""
         while self.drain_asked_at is None:
             try:
                 job = self._next_job()
@@ -95,7 +104,6 @@ class Worker:
             if job is not None:
                 with on_behalf_of(job.request_id):
                     self._run_claimed(job)
-        self.store.remove_worker(self.id)
 
     def _next_job(self) -> Job | None:
         """Claim a job, if one waits."""
@@ -259,8 +267,9 @@ class Worker:
 
     def _beat(self) -> None:
         """Say that the worker lives; stop the job when its grace time or its time to stop by itself is over."""
-        beaten_at = -self.config.heartbeat_seconds
-        while True:
+        beaten_at, pause = -self.config.heartbeat_seconds, 0.0
+        while not self._ended.wait(pause):
+            pause = min(WATCH_SECONDS, self.config.heartbeat_seconds)
             try:
                 if time.monotonic() - beaten_at >= self.config.heartbeat_seconds:
                     beaten_at = time.monotonic()
@@ -275,7 +284,6 @@ class Worker:
             asked_at = self.drain_asked_at
             if asked_at is not None and time.monotonic() - asked_at >= self.config.drain_seconds:
                 self.stop_job.set()
-            time.sleep(min(WATCH_SECONDS, self.config.heartbeat_seconds))  # the thread ends with the process
 
     def _leave_stuck_job(self) -> None:
         """A model that does not report cannot be stopped in another way."""
@@ -302,11 +310,13 @@ class Worker:
             return
         job = self.job
         if job is not None:
-            if not self.store.put_back(job, refund=True):
+            paused = self.store.pause(job, refund=True)
+            if not paused and not self.store.put_back(job, refund=True):
                 return  # it has just ended by itself
+            if not paused:
+                self.queue.put(job.queue, job.id)
             folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)
             self.files.discard_attempt(folder, job.id, job.attempts)
-            self.queue.put(job.queue, job.id)
         log.error("worker %s: did not come to its end in %g s, so this process ends", self.id, allowed)
         os._exit(KILLED_ITSELF)
 

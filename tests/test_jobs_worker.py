@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -130,6 +131,8 @@ def test_a_worker_outlives_a_database_that_is_busy(
     wait_until(lambda: library.job(job.id).status == "failed", 20)
     worker.drain()
     working.result(20)
+    wait_until(lambda: f"beat-{WORKER}" not in {thread.name for thread in threading.enumerate()}, 20)
+    assert WORKER not in {row.id for row in library.store.workers()}, "who has gone does not come back"
 
 
 @pytest.mark.parametrize(("seconds_ago", "ends"), [(60.9, False), (61.5, True)])
@@ -148,12 +151,16 @@ def test_a_job_that_hangs_beyond_its_time_ends_with_its_process(
     assert len(statuses) == ends
 
 
-@pytest.mark.parametrize(("seconds_ago", "ends"), [(2.0, False), (4.0, True)])
+@pytest.mark.parametrize(("seconds_ago", "to_pause", "left_as"), [
+    (2.0, False, "running"), (4.0, False, "queued"), (4.0, True, "paused"),
+])  # fmt: skip
 def test_a_drained_worker_whose_job_hangs_ends_by_itself(
-    config: Config, library: Library, monkeypatch: pytest.MonkeyPatch, seconds_ago: float, ends: bool
+    config: Config, library: Library, monkeypatch: pytest.MonkeyPatch, seconds_ago: float, to_pause: bool, left_as: str
 ) -> None:
     worker = Worker(dataclasses.replace(config, drain_seconds=2.0, cancel_seconds=1.0), "gpu", WORKER)
     job = worker.job = library.claim(library.add_job().id)
+    if to_pause:
+        library.store.request_pause(job.id)
     staging = worker.files.staging(job.id, job.attempts)
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)
@@ -161,9 +168,10 @@ def test_a_drained_worker_whose_job_hangs_ends_by_itself(
     assert not statuses, "nobody has asked it to end"
     worker.drain_asked_at = time.monotonic() - seconds_ago
     worker._leave_late_job()
+    ends = left_as != "running"
     assert (bool(statuses), staging.exists()) == (ends, not ends)
-    assert library.job(job.id).status == ("queued" if ends else "running")
-    assert worker.queue.get("gpu") == (job.id if ends else None)
+    assert library.job(job.id).status == left_as
+    assert worker.queue.get("gpu") == (job.id if left_as == "queued" else None)
 
 
 @pytest.mark.parametrize(("given", "kept"), [("", "outputs/.numba"), ("mine", "mine")])
