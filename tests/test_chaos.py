@@ -524,12 +524,15 @@ def what_is_left(server: Server, jobs: dict[str, Ended]) -> Iterator[str]:
     """Temporary files, files of nobody, songs without a file."""
     for folder in (server.uploads, server.outputs):
         yield from (f"left: {path}" for path in (folder / ".incoming").rglob("*"))
+    with contextlib.suppress(TimeoutError):  # the sweeper's next round removes it
+        wait_until(lambda: not list((server.outputs / ".spool").glob("*")), 10)
+    yield from (f"left: {path}" for path in (server.outputs / ".spool").glob("*"))
     there = {path.name for path in server.uploads.iterdir() if path.is_file()}
     known = {f"{file_id}.{extension}" for file_id, extension in server.rows("select file_id, extension from songs")}
     if there != known:
         yield f"uploads and songs differ: {there ^ known}"
     if strangers := {path.name for path in server.outputs.iterdir() if path.is_dir()} - {
-        ".incoming", *(job.file_id for job in jobs.values())
+        ".incoming", ".spool", *(job.file_id for job in jobs.values())
     }:  # fmt: skip
         yield f"results of nobody: {strangers}"
 
