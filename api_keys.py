@@ -104,7 +104,7 @@ def given(environ: Mapping[str, Any], auth: Any = None) -> str | None:
         return str(environ["HTTP_X_API_KEY"]).strip()
     if isinstance(auth, dict) and isinstance(auth.get("api_key"), str):
         return str(auth["api_key"]).strip()
-    return parse_cookie(environ.get("HTTP_COOKIE")).get(COOKIE) if _same_origin(environ) else None
+    return parse_cookie(environ.get("HTTP_COOKIE")).get(COOKIE) if is_same_origin(environ) else None
 
 
 def hash_of(key: str) -> str:
@@ -117,8 +117,19 @@ def new_key() -> str:
     return PREFIX + secrets.token_urlsafe(KEY_BYTES)
 
 
-def _same_origin(environ: Mapping[str, Any]) -> bool:
-    """Whether a browser sends a request for a page of ours: it adds the cookie for other ports of our host, too."""
+def is_same_origin(environ: Mapping[str, Any]) -> bool:
+    """Whether a browser sends a request for a page of ours: it adds the cookie for other ports of our host, too.
+
+    Parameters
+    ----------
+    environ : mapping
+        Of the WSGI request.
+
+    Returns
+    -------
+    bool
+        True for clients that are no browsers.
+    """
     site = environ.get("HTTP_SEC_FETCH_SITE")
     if site is not None:
         return site in ("same-origin", "none")  # none: the person at the screen, by address bar or bookmark

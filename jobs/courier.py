@@ -1,15 +1,15 @@
 """Delivers webhooks, again and again with growing pauses, from a thread of the web process."""
 
-import http.client
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 from errors import InvalidInput
 from jobs import outbound
 from jobs.webhooks import DELIVERED, Webhook, Webhooks
 
-AT_ONCE = 8
+AT_ONCE, AT_ONCE_EACH = 8, 2  # in all, and to one host: one that is slow holds up no other
 LOOK_SECONDS = 0.5  # between looks at what is due
 FAILED_SECONDS = 5.0  # after a look that failed
 GONE = 410  # the receiver wants no more
@@ -27,6 +27,7 @@ class Courier:
 
     def __init__(self, webhooks: Webhooks) -> None:
         self._webhooks, self._stop = webhooks, threading.Event()
+        self._under_way: dict[str, str] = {}  # hosts by message
 
     def start(self) -> None:
         """Begin to deliver, where webhooks are accepted at all."""
@@ -39,24 +40,33 @@ class Courier:
 
     def _run(self) -> None:
         """Deliver until stopped."""
-        places = threading.Semaphore(AT_ONCE)
         pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="courier")
         pause = 0.0
         while not self._stop.wait(pause):
             pause = LOOK_SECONDS
             try:
                 for hook in self._webhooks.due():
-                    places.acquire()  # first, so that nothing is claimed that then waits
-                    if self._stop.is_set() or not self._webhooks.claim(hook):
-                        places.release()
-                        continue
-                    pool.submit(self._deliver, hook).add_done_callback(lambda _: places.release())
+                    if self._has_place(hook) and not self._stop.is_set() and self._webhooks.claim(hook):
+                        self._under_way[hook.id] = _host(hook)
+                        pool.submit(self._deliver, hook)
             except Exception:  # the database, in any library's words; those that wait need this thread
                 log.exception("courier: a look failed, going on")
                 pause = FAILED_SECONDS
         pool.shutdown(wait=False, cancel_futures=True)
 
+    def _has_place(self, hook: Webhook) -> bool:
+        """Whether one more may be delivered now, to that host; nothing is claimed that would then wait."""
+        hosts = list(self._under_way.values())
+        return len(hosts) < AT_ONCE and hosts.count(_host(hook)) < AT_ONCE_EACH
+
     def _deliver(self, hook: Webhook) -> None:
+        """Make one attempt and leave its place."""
+        try:
+            self._attempt(hook)
+        finally:
+            del self._under_way[hook.id]
+
+    def _attempt(self, hook: Webhook) -> None:
         """Make one attempt and note how it ended."""
         error, again = None, True
         try:
@@ -66,7 +76,7 @@ class Courier:
                 error, again = f"The receiver answered {status}.", status != GONE
         except (outbound.Refused, InvalidInput) as refused:  # the settings may have changed since it was accepted
             error = str(refused)
-        except (OSError, http.client.HTTPException) as failed:
+        except Exception as failed:  # in the words of the network, the look-up or the database: it counts, and is told
             error = f"{type(failed).__name__}: {failed}"
         try:
             left_as = self._webhooks.settle(hook, error, again=again)
@@ -76,3 +86,8 @@ class Courier:
         level = logging.INFO if left_as == DELIVERED else logging.WARNING
         log.log(level, "webhook %s of job %s: attempt %d, %s%s", hook.id, hook.job_id, hook.attempts + 1, left_as,
                 f": {error}" if error else "")  # fmt: skip
+
+
+def _host(hook: Webhook) -> str:
+    """Whom it goes to."""
+    return urlsplit(hook.url).netloc.lower()

@@ -95,13 +95,13 @@ class JobService:
             When too little room is left where its results would go.
         """
         self.webhooks.check(webhook_url)
-        job, skipped, created = self._submit(new, force, opening)
+        job, skipped, whole = self._submit(new, force, opening)
         if webhook_url is not None:
-            self.webhooks.add(job, webhook_url, whole_pipeline=created)
+            self.webhooks.add(job, webhook_url, whole_pipeline=whole)
         return job, skipped
 
     def _submit(self, new: NewJob, force: bool, opening: Sequence[Event]) -> tuple[Job, bool, bool]:
-        """The job that a request gets, whether its result was there already, and whether it was created for it."""
+        """The job that a request gets, whether its result is there already, and whether all that follows is meant."""
         if not force and (done := self._finished(new)):
             return done, True, False
         if not new.pipeline_id:
@@ -116,7 +116,7 @@ class JobService:
         if created:
             self.queue.put(job.queue, job.id)
             self.tail.wake()
-        return self._going_on(job), False, created
+        return self._going_on(job), False, created or bool(new.following)
 
     def wait(self, job_id: str) -> Job:
         """The job when it has completed.
@@ -266,6 +266,7 @@ class JobService:
         self.songs.remove(file_id)
         for job in jobs:
             self.files.discard_spools(job.id)
+            self.files.discard_staging(job.id)
         return self.files.remove_song(file_id)
 
     def _going_on(self, job: Job) -> Job:

@@ -15,6 +15,7 @@ from jobs.store import JobStore
 from jobs.sweeper import Sweeper
 
 WATCH_SECONDS = 0.2
+DEAF_SECONDS = 1.0  # when the database takes no writes for so long, nobody can be heard
 SWEEP_SECONDS = 2.0
 BIRTH_SECONDS = 60.0  # a worker may take so long before its first sign of life
 YOUNG_SECONDS = 5.0  # a worker that dies so soon is started again ever more slowly
@@ -52,6 +53,7 @@ class Supervisor:
     def __init__(self, config: Config, store: JobStore, sweeper: Sweeper) -> None:
         self._config, self._store, self._sweeper = config, store, sweeper
         self._children = [Child("gpu", 0), Child("cpu", 0)] if config.start_workers else []
+        self._deaf_at = 0.0  # Unix seconds
         self.draining = False
         self.stopped = threading.Event()
 
@@ -79,8 +81,9 @@ class Supervisor:
                     self._watch(child)
                 if time.monotonic() - swept_at >= SWEEP_SECONDS:
                     swept_at = time.monotonic()
-                    self._end_silent()
-                    self._sweeper.sweep()
+                    if self._can_hear():
+                        self._end_silent()
+                        self._sweeper.sweep()
                     self._add_devices()
             except Exception:  # the database, the queue or the machine, in any words; workers need to be watched
                 log.exception("supervisor: a round failed, going on")
@@ -110,6 +113,13 @@ class Supervisor:
         child.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
         child.started_at = time.monotonic()
         child.heard_at = time.time() + BIRTH_SECONDS
+
+    def _can_hear(self) -> bool:
+        """Whether signs of life come through: workers write them, and a busy or full database is not their death."""
+        if not self._store.database.takes_writes(DEAF_SECONDS):
+            log.warning("supervisor: the database takes no writes; nobody is taken for dead meanwhile")
+            self._deaf_at = time.time()
+        return time.time() - self._deaf_at > self._config.silence_seconds
 
     def _end_silent(self) -> None:
         """Kill a child that runs but gives no sign of life: it hangs, and would hold its place for ever."""

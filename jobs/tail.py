@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from jobs.job import ACTIVE
+from jobs.job import QUEUED, RUNNING
 from jobs.store import JobStore
 
 BUSY_SECONDS = 0.02  # between looks while something runs
@@ -77,7 +77,7 @@ class Tail:
             self._changed.notify_all()
         if distant:
             return DISTANT_SECONDS
-        return BUSY_SECONDS if self._store.count(status=ACTIVE) else IDLE_SECONDS
+        return BUSY_SECONDS if self._store.count(status=(QUEUED, RUNNING)) else IDLE_SECONDS
 
     def emit_new(self) -> None:
         """Emit what was stored since the last time."""

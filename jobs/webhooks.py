@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, insert, or_, select, update
 
-from errors import Conflict, InvalidInput
+from errors import Conflict, InvalidInput, QueueFull
 from jobs.job import ACTIVE, CANCELLED, COMPLETED, FAILED, Job
 from jobs.outbound import checked_url
 from jobs.song_status import job_record
@@ -22,6 +22,7 @@ from jobs.tables import jobs, webhooks
 
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
 PAUSES = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)  # seconds between attempts, of which there is one more
+MOST_WAITING = 20  # webhooks of one job
 LEASE_SECONDS = 60.0  # after which an attempt whose process died is made again
 SECRET_PREFIX = "whsec_"
 SECRET_BYTES = (24, 64)
@@ -89,16 +90,25 @@ class Webhooks:
             raise Conflict("webhook_url: this service sends none; it has no WEBHOOK_SECRET to sign them with.")
 
     def add(self, job: Job, url: str, *, whole_pipeline: bool) -> None:
-        """Tell a URL when a job has ended, or all of its pipeline; at once when it has."""
+        """Tell a URL when a job has ended, or all of its pipeline; at once when it has.
+
+        Raises
+        ------
+        QueueFull
+            When as many are to be told of that job as may.
+        """
         now = time.time()
         row = Webhook(str(uuid.uuid4()), job.id, job.pipeline_id if whole_pipeline else None, job.file_id, url,
                       WAITING, 0, now, None, now)  # fmt: skip
+        waiting = select(func.count()).where(webhooks.c.job_id == job.id, webhooks.c.status == WAITING)
         with self.store.database.writing() as connection:
+            if connection.execute(waiting).scalar_one() >= MOST_WAITING:
+                raise QueueFull(f"{MOST_WAITING} webhooks wait to be told of job {job.id}, which is as many as may.")
             connection.execute(insert(webhooks).values(asdict(row)))
 
     def rearm(self, job: Job) -> None:
-        """A job begins anew: what was told of its end is to be told again, as a message of its own."""
-        told = select(webhooks.c.id).where(_tells_of(job), webhooks.c.status != WAITING)
+        """A job begins anew: what was told of its end, or is just now, is to be told again, as a message of its own."""
+        told = select(webhooks.c.id).where(_tells_of(job))  # those on their way, too
         fresh = {"status": WAITING, "attempts": 0, "next_at": time.time(), "error": None}
         with self.store.database.writing() as connection:
             for hook_id in connection.execute(told).scalars().all():

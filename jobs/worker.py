@@ -171,7 +171,7 @@ class Worker:
             try:
                 outcome = self._attempt(job)
             finally:  # before the job is seen to have ended: who removes the song then removes everything
-                self.files.discard_staging(job.id)
+                self.files.discard_staging(job.id, job.attempts)
         except (Drained, Paused):
             self._lay_aside(job)
         except TimedOut:
@@ -240,9 +240,9 @@ class Worker:
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         """Write how a job ended, tell the queue what follows."""
-        if self.spool:  # before the job is seen to have ended, as its half-made files
-            self.spool.discard()
         following = self._insist(lambda: self.store.finish(job, outcome))
+        if self.spool:  # not before: who waits for the database too long is ended, and another goes on from it
+            self.spool.discard()
         if following is None:
             log.warning("job %s: was cancelled or taken from this worker, its result is dropped", job.id)
             if outcome.folder:
@@ -313,10 +313,10 @@ class Worker:
             paused = self.store.pause(job, refund=True)
             if not paused and not self.store.put_back(job, refund=True):
                 return  # it has just ended by itself
-            if not paused:
-                self.queue.put(job.queue, job.id)
             folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)
             self.files.discard_attempt(folder, job.id, job.attempts)
+            if not paused:
+                self.queue.put(job.queue, job.id)
         log.error("worker %s: did not come to its end in %g s, so this process ends", self.id, allowed)
         os._exit(KILLED_ITSELF)
 
@@ -330,7 +330,7 @@ class Worker:
         """End this process, which a model holds up that does not report."""
         with on_behalf_of(job.request_id):
             log.error("job %s: %s and did not stop, so this process ends", job.id, why)
-        self.files.discard_staging(job.id)
+        self.files.discard_staging(job.id, job.attempts)
         os._exit(KILLED_ITSELF)
 
     def _timeout(self) -> JobTimeout:

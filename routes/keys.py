@@ -6,7 +6,7 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
-from api_keys import COOKIE, KeyRing, given
+from api_keys import COOKIE, KeyRing, given, is_same_origin
 from errors import Conflict, Unauthorized
 from routes.errors import COMMON, OPEN, ErrorAnswer
 
@@ -88,6 +88,8 @@ def sign_in(body: SignInBody) -> Response:
     """Get a cookie for a key, with which a browser needs no header."""
     if not _ring():
         raise Conflict("There is nothing to sign in to: no API keys are set here.")
+    if not is_same_origin(request.environ):  # it would have the browser work under a key of its own
+        raise Unauthorized("Only a page of this service may sign a browser in.")
     name = _ring().name_of(body.api_key.strip()) if isinstance(body.api_key, str) else None
     if name is None:
         raise refusal(wrong=True)

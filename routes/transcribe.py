@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import models
 from errors import InvalidInput
 from jobs.inputs import TRANSCRIBERS
-from jobs.job import Job
+from jobs.job import PAUSED, Job
 from models import whisper
 from routes.context import as_text, studio, variants
 from routes.errors import COMMON, ErrorAnswer
@@ -70,7 +70,8 @@ def transcribe(form: TranscribeForm) -> Response:
     try:
         job, _ = finish_model(form.model, song.file_id, {**parameters, "model_variant": variant})
     except Exception:  # whatever it was: without the answer nobody knows the song's id
-        studio().jobs.remove_song(song.file_id)
+        if not studio().store.count(file_id=song.file_id, status=PAUSED):  # then it names the job, which may go on
+            studio().jobs.remove_song(song.file_id)
         raise
     return _json_answer(job) if form.response_format == "json" else _file_answer(job, form.response_format)
 

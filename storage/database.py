@@ -1,7 +1,9 @@
 """The database: one engine, tables that others declare on METADATA, short transactions."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from sqlalchemy.schema import CreateColumn
 
 from errors import InvalidInput
 
+LOOK_SECONDS = 0.1  # between looks at a database that is busy
 BUSY_SECONDS = 10  # how long SQLite waits for another writer
 PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # of drivers
 METADATA = MetaData()
@@ -71,6 +74,31 @@ class Database:
         """A transaction: committed at the end, rolled back when the block raises."""
         with self.engine.begin() as connection:
             yield connection
+
+    def takes_writes(self, patience_seconds: float) -> bool:
+        """Whether something could be written within a time.
+
+        To wait for SQLite's lock in SQLite would stop whoever shares our thread, so it is asked again and again.
+        """
+        deadline = time.monotonic() + patience_seconds
+        while not self._can_write():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(LOOK_SECONDS)
+        return True
+
+    def _can_write(self) -> bool:
+        """Whether something could be written at once."""
+        try:
+            if not self.sqlite_file:
+                with self.writing():
+                    return True
+            with closing(sqlite3.connect(self.sqlite_file, timeout=0, isolation_level=None)) as connection:
+                for statement in ("BEGIN IMMEDIATE", "PRAGMA user_version = 0", "COMMIT"):  # a write that says nothing
+                    connection.execute(statement)
+        except (DBAPIError, sqlite3.OperationalError):
+            return False
+        return True
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -107,9 +107,9 @@ class Files:
         shutil.rmtree(self.outputs / INCOMING / f"{job_id}-{attempt}", ignore_errors=True)
         self.remove_results(folder)
 
-    def discard_staging(self, job_id: str) -> None:
-        """Remove what every attempt at a job left half-made."""
-        for folder in (self.outputs / INCOMING).glob(f"{job_id}-*"):
+    def discard_staging(self, job_id: str, attempt: int | None = None) -> None:
+        """Remove what an attempt at a job left half-made, or every one."""
+        for folder in (self.outputs / INCOMING).glob(f"{job_id}-{'*' if attempt is None else attempt}"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def spool(self, job_id: str) -> Path:

@@ -65,3 +65,16 @@ def test_without_its_database_it_can_still_be_stopped(
     wait_until(lambda: "a round failed" in caplog.text, 20)
     supervisor.drain()
     assert supervisor.stopped.wait(20)
+
+
+def test_nobody_is_taken_for_dead_while_the_database_takes_no_writes(
+    config: Config, store: JobStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweeper = Sweeper(store, Queue("", tmp_path / "queue.db"), 5, 3, Files(config.upload_folder, config.output_folder))
+    supervisor = Supervisor(replace(config, silence_seconds=0.5), store, sweeper)
+    assert supervisor._can_hear()
+    with store.database.writing():
+        assert not supervisor._can_hear()
+    assert "takes no writes" in caplog.text
+    assert not supervisor._can_hear(), "they have had no time yet to say that they live"
+    wait_until(supervisor._can_hear, 10)

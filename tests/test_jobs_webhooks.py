@@ -19,8 +19,8 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from config import Config
-from errors import InvalidInput
-from jobs import outbound, webhooks
+from errors import InvalidInput, QueueFull
+from jobs import outbound, pipeline, webhooks
 from jobs.courier import Courier
 from jobs.job import COMPLETED, FAILED
 from tests import contract
@@ -171,6 +171,58 @@ def test_who_joins_a_job_or_finds_it_done_is_told_too(library: Library, receiver
     assert submit(library, receiver.url, file_id=file_id) == done
     assert [message["data"]["status"] for message in receiver.messages(4)[2:]] == [COMPLETED] * 2
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 4
+
+
+@pytest.mark.usefixtures("courier")
+def test_who_joins_a_pipeline_hears_when_all_of_it_has_ended(library: Library, receiver: Receiver) -> None:
+    file_id = library.add_song()
+    library.add_workers()
+    words = pipeline.new_job("gemma_3n", file_id, "gemma-2-2b-it", {"task": "transcribe"})
+    for _ in range(2):
+        heard = library.studio.jobs.submit(words, webhook_url=receiver.url)[0]
+        assert heard.model == "whisper", "it comes first"
+    library.complete(heard.id, {"words.json": b"{}"}, {"transcription_file": "words.json"})
+    library.fail(library.queued(file_id=file_id, model="gemma_3n").id)
+    assert [len(message["data"]["jobs"]) for message in receiver.messages(2)] == [2, 2]
+
+
+def test_a_retry_while_a_message_is_on_its_way_is_told_of_too(library: Library, receiver: Receiver) -> None:
+    job_id = submit(library, receiver.url)
+    library.fail(job_id)
+    hooks = library.studio.jobs.webhooks
+    (hook,) = hooks.due()
+    assert hooks.claim(hook)
+    library.studio.jobs.retry(job_id)
+    hooks.settle(hook, None)
+    assert told(library, job_id) == [("waiting", 0, None)]
+
+
+def test_so_many_may_wait_for_one_job(library: Library, receiver: Receiver) -> None:
+    file_id = library.add_song()
+    for _ in range(webhooks.MOST_WAITING):
+        job_id = submit(library, receiver.url, file_id=file_id)
+    with pytest.raises(QueueFull, match="20 webhooks wait"):
+        submit(library, receiver.url, file_id=file_id)
+    assert len(told(library, job_id)) == webhooks.MOST_WAITING
+
+
+@pytest.mark.usefixtures("courier")
+@pytest.mark.parametrize("host", ["a..b.example", f"{'a' * 64}.example"])
+def test_a_host_whose_name_is_none_is_given_up(library: Library, host: str) -> None:
+    job_id = submit(library, f"http://{host}/")
+    library.fail(job_id)
+    wait_until(lambda: told(library, job_id)[0][0] == "given_up", 20, lambda: str(told(library, job_id)))
+    assert "UnicodeError" in str(told(library, job_id)[0][2])
+
+
+@pytest.mark.usefixtures("courier")
+def test_a_receiver_that_is_slow_holds_up_no_other(library: Library, receiver: Receiver) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        slow = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        for _ in range(10):
+            library.fail(submit(library, slow))
+        library.fail(submit(library, receiver.url))
+        receiver.messages(1)
 
 
 @pytest.mark.usefixtures("courier")

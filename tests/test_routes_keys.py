@@ -220,7 +220,8 @@ def test_a_browser_signs_in_and_out(client: FlaskClient, hers: Property) -> None
         contract.error(answer, 401, "unauthorized")
         assert ALICE not in answer.text
     contract.error(client.post("/session", json={"api_key": ALICE, "name": "x"}), 400)
-    answer = client.post("/session", json={"api_key": ALICE}, headers={"Origin": "https://studio.example"})
+    at_home = {"Origin": "https://studio.example", "Host": "studio.example"}
+    answer = client.post("/session", json={"api_key": ALICE}, headers=at_home)
     assert answer.json == {"keys_required": True, "name": "alice"}
     assert ALICE not in answer.text
     cookie = answer.headers["Set-Cookie"]
@@ -236,6 +237,17 @@ def test_a_browser_signs_in_and_out(client: FlaskClient, hers: Property) -> None
     assert client.delete("/session").json["name"] is None
     assert client.get_cookie(COOKIE) is None
     contract.error(client.get("/songs"), 401)
+
+
+@pytest.mark.parametrize("sender", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
+def test_no_other_page_signs_a_browser_in(config: Config, sender: dict[str, str]) -> None:
+    from app import create_app
+
+    client = create_app(config).test_client()
+    answer = client.post("/session", data={"api_key": ALICE}, headers=sender)
+    assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
+    assert client.get_cookie(COOKIE) is None
+    assert client.post("/session", data={"api_key": ALICE}).status_code == 200
 
 
 def test_rates_count_keys_and_who_tries_keys(config: Config) -> None:

@@ -84,6 +84,16 @@ def test_a_failed_job_leaves_nothing(library: Library, tone: Path) -> None:
     assert library.contents() == before
 
 
+def test_a_paused_job_keeps_its_song(library: Library, tone: Path) -> None:
+    library.add_workers()
+    waiting = in_background(lambda: send(library.app.test_client(), tone))
+    job = library.queued(model="whisper")
+    library.store.request_pause(job.id)
+    assert "/resume" in contract.error(waiting.result(10), 409, "conflict")["error"]
+    assert library.app.test_client().post(f"/jobs/{job.id}/resume").status_code == 202
+    assert library.studio.songs.get(job.file_id)
+
+
 def test_a_running_service(server: Server, tone: Path) -> None:
     def ask(wanted: str) -> requests.Response:
         fields = {"model_variant": "tiny", "language": "en", "response_format": wanted}

@@ -94,3 +94,10 @@ def test_a_database_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> 
     assert isinstance(added["started_at"]["type"], Float)
     with newer.reading() as connection:
         assert connection.execute(text("select id from workers")).scalars().all() == ["w"]
+
+
+def test_whether_it_takes_writes(database: Database) -> None:
+    assert database.takes_writes(0.0)
+    with database.writing():
+        assert not database.takes_writes(0.2)
+    assert database.takes_writes(0.0)

@@ -48,6 +48,15 @@ def keep_result(files: Files, file_id: str, name: str, attempt: int = 1) -> str:
     return folder
 
 
+def test_of_attempts_one_or_all_are_discarded(tmp_path: Path) -> None:
+    files = Files(tmp_path / "uploads", tmp_path / "outputs")
+    first, second, other = files.staging("job", 1), files.staging("job", 2), files.staging("another", 1)
+    files.discard_staging("job", 1)
+    assert (first.exists(), second.exists(), other.exists()) == (False, True, True), "another attempt lives"
+    files.discard_staging("job")
+    assert (second.exists(), other.exists()) == (False, True)
+
+
 def test_an_upload_shows_only_when_it_is_complete(files: Files) -> None:
     incoming = files.incoming_upload()
     incoming.write_bytes(b"half")
