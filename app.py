@@ -283,7 +283,10 @@ def _connections() -> int:
     most = MOST_CONNECTIONS * DESCRIPTORS_EACH + OWN_DESCRIPTORS
     allowed = most if hard == resource.RLIM_INFINITY else min(hard, most)
     if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        except (OSError, ValueError):  # macOS allows less than its hard limit says
+            allowed = soft
     return max(LEAST_CONNECTIONS, (allowed - OWN_DESCRIPTORS) // DESCRIPTORS_EACH)
 
 

@@ -64,7 +64,8 @@ class Service:
         self.url, self._log = f"http://{HOST}:{port}", log
         settings = {
             "HOST": HOST, "PORT": str(port), "UPLOAD_FOLDER": str(folder / "uploads"), "START_WORKERS": "true",
-            "OUTPUT_FOLDER": str(folder / "outputs"), "DATABASE_URL": "", "REDIS_URL": "", "DRAIN_SECONDS": "1",
+            "OUTPUT_FOLDER": str(folder / "outputs"), "DATABASE_URL": "", "REDIS_URL": "", "API_KEYS": "",
+            "DRAIN_SECONDS": "1",
         }  # fmt: skip
         self._environment = os.environ | settings
         self._process: subprocess.Popen[bytes] | None = None
