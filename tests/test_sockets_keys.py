@@ -60,7 +60,8 @@ def test_who_has_no_key_is_told_so_and_comes_no_further(url: str, namespace: str
         client.on("connect_error", told.append, namespace=namespace)
         client.on("connect", partial(told.append, "connected"), namespace=namespace)
         with pytest.raises(Refused):
-            client.connect(url, auth={"api_key": key} if key else None, namespaces=[namespace], wait_timeout=10)
+            client.connect(url, auth={"api_key": key} if key else None, namespaces=[namespace],
+                           transports=["websocket"], wait_timeout=10)  # fmt: skip
         assert [answer["data"] for answer in told] == [{"code": "unauthorized"}]
         assert "API key" in told[0]["message"]
         client.disconnect()
