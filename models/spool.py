@@ -228,5 +228,6 @@ class Spool:
     def _give_up(self, why: str) -> None:
         """Go on without."""
         log.warning("%s: what is finished is not kept; after a pause all begins anew: %s", self._folder.name, why)
+        earlier_seconds = self.earlier_seconds  # what was gone on from is in the result all the same
         self.discard()
-        self._given_up = True
+        self.earlier_seconds, self._given_up = earlier_seconds, True

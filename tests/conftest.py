@@ -35,7 +35,7 @@ from tests.serving import ROOT, RedisServer, Server
 
 LONGEST = ("test_static_page", "test_pipeline", "test_recovery", "test_demo", "test_models_demucs",
            "test_docs_progress_guide", "test_sockets_progress", "test_sockets_live", "test_jobs_worker",
-           "test_training_song")  # fmt: skip
+           "test_training_song", "test_models_spool")  # fmt: skip
 FEW = 3  # processes
 
 

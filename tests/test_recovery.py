@@ -72,10 +72,10 @@ def client(service: Server) -> Iterator[Listener]:
     listener.close()
 
 
-def separating(server: Server, client: Listener, song: Path, percent: int = 20) -> tuple[str, str]:
+def separating(server: Server, client: Listener, song: Path, percent: int = 20, **more: Any) -> tuple[str, str]:
     """Song and job of a long separation that has come so far."""
     file_id = server.upload(song)["file_id"]
-    job_id = server.post(f"/process/demucs/{file_id}?async=true", **LONG).json()["job_id"]
+    job_id = server.post(f"/process/demucs/{file_id}?async=true", **LONG, **more).json()["job_id"]
     client.wait_for(file_id, "separation", percent)
     return file_id, job_id
 
@@ -259,12 +259,15 @@ def test_workers_do_not_outlive_a_killed_web_process(service: Server, client: Li
     assert progress_never_goes_back(shown)
 
 
-def test_sigterm_gives_running_jobs_a_grace_time_then_puts_them_back(
+def test_sigterm_gives_running_jobs_a_grace_time_then_puts_them_back_and_paused_ones_stay_so(
     service: Server, client: Listener, song: Path, tmp_path: Path
 ) -> None:
+    paused_song, paused_id = separating(service, client, song, seed=1)
+    assert service.post(f"/jobs/{paused_id}/pause").status_code == 200
+    assert service.wait_for_job(paused_id, "paused", "completed")["status"] == "paused"
     waiting_song = service.upload(song)["file_id"]
     file_id, job_id = separating(service, client, noise(tmp_path / "long.wav", 60), 11)
-    waiting_id = service.post(f"/process/demucs/{waiting_song}?async=true", output_format="wav").json()["job_id"]
+    waiting_id = service.post(f"/process/demucs/{waiting_song}?async=true", **LONG, seed=1).json()["job_id"]
     asked_at = time.monotonic()
     service.process.terminate()
     wait_until(lambda: service.get("/health/ready").status_code == 503, 1, lambda: "503 while draining")
@@ -272,46 +275,22 @@ def test_sigterm_gives_running_jobs_a_grace_time_then_puts_them_back(
     assert SETTINGS["DRAIN_SECONDS"] <= time.monotonic() - asked_at < SETTINGS["DRAIN_SECONDS"] + 5
     assert _unfinished(service) == {job_id: ("queued", 0), waiting_id: ("queued", 0)}
     assert not list((service.outputs / ".incoming").iterdir())
-    assert [path.name.rpartition("-")[0] for path in (service.outputs / ".spool").iterdir()] == [job_id]
+    assert {path.name.rpartition("-")[0] for path in (service.outputs / ".spool").iterdir()} == {job_id, paused_id}
     service.start()
     assert service.wait_for_job(job_id, "running")["attempts"] == 1
     service.post(f"/jobs/{job_id}/cancel")  # that jobs complete after a restart is shown above
     assert service.wait_for_job(waiting_id, "completed", "failed")["status"] == "completed"
-    shown = [{"stage": stage, "progress": progress} for _, stage, progress in service.stored_events(file_id)]
-    assert progress_never_goes_back(shown)
-
-
-def test_a_paused_separation_outlives_the_service_and_goes_on(
-    service: Server, client: Listener, song: Path, tmp_path: Path
-) -> None:
-    asked = LONG | {"seed": 1}
-    whole = service.upload(song)["file_id"]
-    assert service.post(f"/process/demucs/{whole}", **asked).status_code == 200
-    file_id = service.upload(song)["file_id"]
-    job_id = service.post(f"/process/demucs/{file_id}?async=true", **asked).json()["job_id"]
-    client.wait_for(file_id, "separation", 20)
-    assert service.post(f"/jobs/{job_id}/pause").status_code == 200
-    paused = service.wait_for_job(job_id, "paused", "completed")
-    assert (paused["status"], paused["attempts"]) == ("paused", 0)
-    assert service.post(f"/process/pitch_analysis/{file_id}").status_code == 200, "other work goes on"
-    (kept,) = (service.outputs / ".spool").iterdir()
-    before = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
-    assert service.stop() == 0
-    service.start()
-    assert service.get(f"/jobs/{job_id}").json()["status"] == "paused"
-    assert {path.name: path.stat().st_mtime_ns for path in kept.iterdir()} == before
-    wait_until(lambda: client.client.connected, 20)
-    assert service.post(f"/jobs/{job_id}/resume").json()["status"] == "queued"
-    job = service.wait_for_job(job_id, "completed", "failed")
-    assert (job["status"], job["attempts"]) == ("completed", 1)
-    assert all(service.get(f"/download/{file_id}/{stem}").content == service.get(f"/download/{whole}/{stem}").content
-               for stem in ("vocals", "bass", "drums", "other", "instrumental"))  # fmt: skip
+    assert service.post(f"/jobs/{paused_id}/resume").json()["status"] == "queued", "nobody had resumed it"
+    resumed = service.wait_for_job(paused_id, "completed", "failed")
+    assert (resumed["status"], resumed["attempts"]) == ("completed", 1)
+    for stem in ("vocals", "drums", "instrumental"):
+        files = [service.get(f"/download/{file_id}/{stem}").content for file_id in (paused_song, waiting_song)]
+        assert files[0] == files[1], f"{stem} is another than without the pause"
     assert "begins anew" not in service.log.read_text()
     assert not list((service.outputs / ".spool").iterdir())
-    messages = [message for (message,) in service.rows("select message from events where job_id = ?", job_id)]
-    assert messages.index("Paused") < messages.index("Resumed")
-    shown = [{"stage": stage, "progress": progress} for _, stage, progress in service.stored_events(file_id)]
-    assert progress_never_goes_back(shown)
+    for song_id in (file_id, paused_song):
+        shown = [{"stage": stage, "progress": progress} for _, stage, progress in service.stored_events(song_id)]
+        assert progress_never_goes_back(shown)
 
 
 def _runner(server: Server, job_id: str, attempt: int) -> int | None:
