@@ -41,7 +41,7 @@ START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 LOOK_SECONDS = 0.2  # between looks at a service that starts
 SILENT_SECONDS = 1.0  # without an event, before a look at whether the service still runs
-INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
+SIGNALLED = 128  # and the signal's number: the exit status, as shells have it
 
 
 class DemoFailed(Exception):
@@ -57,11 +57,13 @@ class Service:
         Uploads, results and database go here, so that the library of whoever runs the demo stays as it is.
     log : Path
         What the service says.
+    signals : Signals
+        Stop it, and with it all that waits for it.
     """
 
-    def __init__(self, folder: Path, log: Path) -> None:
+    def __init__(self, folder: Path, log: Path, signals: "Signals") -> None:
         port = _free_port()
-        self.url, self._log = f"http://{HOST}:{port}", log
+        self.url, self._log, self._signals = f"http://{HOST}:{port}", log, signals
         settings = {
             "HOST": HOST, "PORT": str(port), "UPLOAD_FOLDER": str(folder / "uploads"), "START_WORKERS": "true",
             "OUTPUT_FOLDER": str(folder / "outputs"), "DATABASE_URL": "", "REDIS_URL": "", "API_KEYS": "",
@@ -74,9 +76,10 @@ class Service:
         with self._log.open("wb") as log:
             command = [sys.executable, str(ROOT / "app.py")]
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+        self._signals.forward_to(self._process)
         try:
             self._wait_until_ready()
-        except BaseException:  # Ctrl-C too: nothing may stay behind
+        except BaseException:  # nothing may stay behind
             self._stop()
             raise
         return self
@@ -108,14 +111,43 @@ class Service:
         raise DemoFailed(f"The service is not ready after {START_SECONDS:.0f} s: {reason} Its log: {self._log}")
 
     def _stop(self) -> None:
-        """Ask it to stop, and wait; end it when it does not, or on another Ctrl-C."""
+        """Ask it to stop, and wait; end it when it does not."""
         assert self._process is not None
         self._process.terminate()
         try:
             self._process.wait(STOP_SECONDS)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+class Signals:
+    """Ctrl-C and SIGTERM: they stop the service, and what waits for it finds it gone; the second time, at once.
+
+    Raised as exceptions, where Python happened to be, they could be lost: one that is raised in a finalizer is dropped.
+
+    Attributes
+    ----------
+    got : int or None
+        The last one.
+    """
+
+    def __init__(self) -> None:
+        self.got: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._take)
+
+    def forward_to(self, process: "subprocess.Popen[bytes]") -> None:
+        """Stop this process at the next signal; now, when there has been one."""
+        self._process = process
+        if self.got is not None:
+            process.terminate()
+
+    def _take(self, number: int, _: object) -> None:
+        if self._process is not None:
+            (self._process.terminate if self.got is None else self._process.kill)()
+        self.got = number
 
 
 class Bars:
@@ -223,7 +255,7 @@ class Client:
     def follow(self, file_id: str) -> None:
         """Show the song's events until all is done."""
         events: queue.Queue[dict[str, Any]] = queue.Queue()
-        connection = socketio.Client(http_session=own_session())
+        connection = socketio.Client(http_session=own_session(), handle_sigint=False)
         connection.on("processing_progress", events.put)
         # At each connection, also one after a break: with all that was missed.
         connection.on("connect", lambda: connection.emit("subscribe", {"file_id": file_id, "since_seq": 0}))
@@ -304,7 +336,7 @@ def _free_port() -> int:
         raise DemoFailed(f"There is no free port on {HOST}: {error.strerror}.") from error
 
 
-def run(song: Path, variant: str, words: str | None) -> int:
+def run(song: Path, variant: str, words: str | None, signals: Signals) -> int:
     """Take a song through the service and show what came of it.
 
     Parameters
@@ -314,6 +346,7 @@ def run(song: Path, variant: str, words: str | None) -> int:
         Of demucs.
     words : str or None
         Variant of whisper; None for the service's default.
+    signals : Signals
 
     Returns
     -------
@@ -334,7 +367,7 @@ def run(song: Path, variant: str, words: str | None) -> int:
         fields["transcription_model_variant"] = words
     with tempfile.TemporaryDirectory(prefix="demo-", ignore_cleanup_errors=True) as folder:
         print(f"Starting the service; its log: {OUTPUT / 'service.log'}", flush=True)
-        with Service(Path(folder), OUTPUT / "service.log") as service:
+        with Service(Path(folder), OUTPUT / "service.log", signals) as service:
             print(f"The service runs at {service.url}; the song is {song}", flush=True)
             failed = _take_through(service, song, fields)
     for stage, reason in failed.items():
@@ -401,18 +434,18 @@ def main() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # lyrics on a terminal that cannot write them all
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as an exception, so that all is tidied
+    signals = Signals()
     try:
-        return run(given.song, given.variant, given.words or (DEMO if given.variant == DEMO else None))
-    except DemoFailed as failure:
-        print(failure, file=sys.stderr)
-        return 1
-    except requests.RequestException as failure:
-        print(f"The service does not answer any more: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return INTERRUPTED
+        status = run(given.song, given.variant, given.words or (DEMO if given.variant == DEMO else None), signals)
+    except (DemoFailed, requests.RequestException) as failure:
+        if signals.got is None:
+            lost = "" if isinstance(failure, DemoFailed) else "The service does not answer any more: "
+            print(f"{lost}{failure}", file=sys.stderr)
+        status = 1
+    if signals.got is None:
+        return status
+    print("\nStopped.", file=sys.stderr)
+    return SIGNALLED + signals.got
 
 
 if __name__ == "__main__":

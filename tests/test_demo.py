@@ -232,6 +232,21 @@ def test_a_signal_stops_the_service_too(started_in: Path, sent: signal.Signals, 
     _assert_tidied(ran)
 
 
+def test_a_signal_that_falls_into_a_finalizer_is_not_lost() -> None:
+    script = """
+import os, signal, subprocess, sys, weakref
+import demo
+signals, thing = demo.Signals(), type("Thing", (), {})()
+process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+signals.forward_to(process)
+weakref.finalize(thing, signal.raise_signal, signal.SIGINT)
+del thing
+print(process.wait(30), signals.got)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (ran.stdout.split(), ran.stderr) == ([str(-signal.SIGTERM), str(int(signal.SIGINT))], "")
+
+
 def _assert_tidied(ran: Run, *, also: frozenset[str] | set[str] = frozenset()) -> None:
     """No process, no open port, no temporary folder, and in the folder it was started in nothing but results."""
     assert ran.left == []
