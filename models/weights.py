@@ -199,8 +199,8 @@ def _disk_is_full(error: BaseException | None) -> bool:
 def _no_room(model: str, variant: str, models_dir: Path | None) -> str:
     """One sentence: what does not fit, and where."""
     size, place = SOURCES[model][variant].download_size_bytes, next(_places(model, variant, models_dir))
-    need = f" ({size / 1e9:.1f} GB)" if size else ""
-    return f"The disk is full: the weights of {model} {variant}{need} do not fit into {place}; make room there."
+    weights = f"the weights of {model} {variant} ({size / 1e9:.1f} GB)"
+    return f"The disk is full: {weights} do not fit into {place}; make room there."
 
 
 def _command(model: str, variant: str) -> str:

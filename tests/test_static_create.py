@@ -38,7 +38,7 @@ def test_music_is_made_from_text_and_goes_on_from_the_song(
         page.goto(f"{server.url}/?song={finished['file_id']}")
         form = page.get_by_role("region", name="Music from text")
         form.get_by_label("Model").select_option("medium")
-        expect(form.locator("optgroup[label='Downloaded at first use'] option")).to_have_text(["medium"])
+        expect(form.locator("optgroup[label='Downloaded at first use'] option")).to_have_text(["medium, 8.0 GB"])
         expect(form.get_by_label("Model")).to_have_accessible_description(re.compile("Downloads .* CC-BY-NC-4.0"))
         form.get_by_label("Description").fill(prompt)
         form.get_by_role("button", name="Make music").click()

@@ -3,6 +3,7 @@
 import { getResult, startModel } from "../api.js";
 import { byId, element, show } from "../dom.js";
 import { duration } from "../format.js";
+import { newestCompleted } from "../jobs.js";
 import { isOnTheWay } from "../tasks/tasks.js";
 import { picture } from "./picture.js";
 
@@ -18,7 +19,7 @@ export function createAnalysis(tasks) {
   return function render({ jobs, song, tasks: { analysis } }) {
     if (shown[0] === jobs && shown[1] === analysis) return;
     shown = [jobs, analysis];
-    const done = (jobs ?? []).find((job) => job.model === MODEL && job.status === "completed");
+    const done = newestCompleted(jobs, MODEL);
     const ask = () => tasks.run("analysis", () => startModel(MODEL, song.file_id));
     tile.replaceChildren(heading, ...(done ? found(done) : asked(analysis, ask)));
   };

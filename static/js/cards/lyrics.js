@@ -2,12 +2,13 @@
 
 import { getResultText } from "../api.js";
 import { byId, element } from "../dom.js";
+import { newestCompleted } from "../jobs.js";
 
 export function createLyrics() {
   const tile = byId("lyrics");
 
   return function render(jobs) {
-    const { result: heard, files = [] } = (jobs ?? []).find((job) => job.model === "whisper" && job.status === "completed") ?? {};
+    const { result: heard, files = [] } = newestCompleted(jobs, "whisper") ?? {};
     tile.hidden = !heard;
     if (!heard) return;
     const text = (heard.text ?? "").trim();

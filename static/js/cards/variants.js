@@ -24,13 +24,12 @@ export function fillVariants(select, about, config) {
 function option(name, config) {
   const { cached, download_size_bytes: bytes } = config.variants[name];
   const label = name === config.default_model ? `${name} (default)` : name;
-  return element("option", { value: name }, cached || !bytes ? label : `${label}, ${size(bytes)}`);
+  return element("option", { value: name }, cached ? label : `${label}, ${size(bytes)}`);
 }
 
 /** "Ready · MIT", or what it takes: "Downloads 1.4 GB at first use · MIT"; and what there is to know of it. */
 function facts(variant) {
-  const bytes = variant.download_size_bytes;
-  const download = bytes ? `Downloads ${size(bytes)} at first use` : "Downloads at first use, size not known";
+  const download = `Downloads ${size(variant.download_size_bytes)} at first use`;
   const state = variant.loaded ? "Loaded" : variant.cached ? "Ready" : download;
   return [state, variant.license, variant.note].filter(Boolean).join(" · ");
 }
