@@ -39,6 +39,7 @@ import sockets.keys
 import sockets.live
 import sockets.progress
 from api_keys import KeyRing
+from connections import Door, most_connections
 from jobs.courier import Courier
 from jobs.emitter import redis_publisher
 from jobs.live import LiveService
@@ -82,9 +83,6 @@ from storage.songs import Songs
 VERSION = "0.1.0"
 FORM_BYTES = 1024 * 1024  # what a multipart form may add to the file itself
 SOCKET_BYTES = 16 * 1024 * 1024  # of one Socket.IO message; a larger one ends the connection
-MOST_CONNECTIONS, LEAST_CONNECTIONS = 10_000, 50
-DESCRIPTORS_EACH = 2  # a connection's own, and what it downloads or wakes by
-OWN_DESCRIPTORS = 200  # for the database, uploads, workers
 M_ARENA_MAX = -8  # of mallopt(3)
 WATCH_SECONDS = 0.2  # between looks at whether all workers have ended
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -269,25 +267,8 @@ def _share_one_heap() -> None:
 def _listen(app: OpenAPI, config: Config) -> None:
     """Answer requests; this ends only by an error."""
     per_client = 0 if config.trusted_proxies else config.max_connections_per_client  # a proxy is not one client
-    door = async_mode.Door(per_client, _connections(), limits.network)
+    door = Door(per_client, most_connections(), limits.network)
     socketio.run(app, host=config.host, port=config.port, **async_mode.server_options(config.async_mode, door))
-
-
-def _connections() -> int:
-    """How many connections there may be in all: those that the file descriptors suffice for, as many as we may have."""
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows, which has no such limit
-        return MOST_CONNECTIONS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_CONNECTIONS * DESCRIPTORS_EACH + OWN_DESCRIPTORS
-    allowed = most if hard == resource.RLIM_INFINITY else min(hard, most)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        except (OSError, ValueError):  # macOS allows less than its hard limit says
-            allowed = soft
-    return max(LEAST_CONNECTIONS, (allowed - OWN_DESCRIPTORS) // DESCRIPTORS_EACH)
 
 
 def _try_port(config: Config) -> None:

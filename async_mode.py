@@ -1,21 +1,19 @@
 """The one place that knows which server drives the web process: eventlet (the default), gevent or plain threads.
 
-The service was specified on eventlet, and eventlet is in maintenance: nothing else may import it. How many connections
-there may be is decided here, since each server takes them in its own way.
+The service was specified on eventlet, and eventlet is in maintenance: nothing else may import it.
 """
 
 import errno
-import logging
 import os
-import threading
 import time
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
-from socket import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from connections import Door
 
 MODES = ("eventlet", "gevent", "threading")
 MOST_UNREAD = 16  # messages of one WebSocket that wait to be handled
@@ -23,69 +21,6 @@ UNREAD_SECONDS = 0.01
 IDLE_SECONDS = 90.0  # a connection on which nothing moves for so long while we wait for it is closed; pings come sooner
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 BREATH_SECONDS = 0.1  # before another try to accept when there was no descriptor left
-WARN_SECONDS = 60.0  # between log lines about refused connections
-REFUSAL = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-log = logging.getLogger(__name__)
-
-
-class Door:
-    """How many connections there are, of each client and in all.
-
-    Parameters
-    ----------
-    per_client : int
-        Most of one client; 0 for no limit.
-    in_all : int
-        Most of all together.
-    client_of : callable
-        Who counts as one client, by address.
-    """
-
-    def __init__(self, per_client: int, in_all: int, client_of: Callable[[str], str]) -> None:
-        self.in_all, self._per_client, self._client_of = in_all, per_client, client_of
-        self._connected: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self._warned_at = -WARN_SECONDS
-
-    @contextmanager
-    def passing(self, connection: socket, address: Any) -> Iterator[bool]:
-        """Whether a new connection may stay, for as long as the block lasts; one that may not is told so.
-
-        Parameters
-        ----------
-        connection : socket
-        address : tuple or str
-            As accept() gave it.
-        """
-        client = self._client_of(address[0] if isinstance(address, tuple) else "")
-        with self._lock:
-            full = self._connected.total() >= self.in_all
-            admitted = not full and not 0 < self._per_client <= self._connected[client]
-            if admitted:
-                self._connected[client] += 1
-        if not admitted:
-            self._refuse(connection, client, full)
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            with self._lock:
-                self._connected[client] -= 1
-                if not self._connected[client]:
-                    del self._connected[client]
-
-    def _refuse(self, connection: socket, client: str, full: bool) -> None:
-        """Say that there are too many, to the client and now and then to the log."""
-        now = time.monotonic()
-        if now - self._warned_at >= WARN_SECONDS:
-            self._warned_at = now
-            reason = f"all {self.in_all} are taken" if full else f"it has {self._per_client}"
-            log.warning("a connection from %s is refused: %s", client, reason)
-        with suppress(OSError):
-            connection.setblocking(False)
-            connection.send(REFUSAL)
 
 
 def patch(mode: str) -> None:
@@ -195,7 +130,7 @@ def _look_up_in_threads() -> None:
     patched.getaddrinfo = getaddrinfo
 
 
-def server_options(mode: str, door: Door) -> dict[str, Any]:
+def server_options(mode: str, door: "Door") -> dict[str, Any]:
     """What SocketIO.run() hands to the server of a mode, so that connections pass by the door and dead ones end.
 
     Parameters
@@ -207,7 +142,7 @@ def server_options(mode: str, door: Door) -> dict[str, Any]:
     return {"eventlet": _eventlet_options, "gevent": _gevent_options, "threading": _threading_options}[mode](door)
 
 
-def _eventlet_options(door: Door) -> dict[str, Any]:
+def _eventlet_options(door: "Door") -> dict[str, Any]:
     """For eventlet.wsgi.server()."""
     from eventlet.wsgi import HttpProtocol
 
@@ -232,7 +167,7 @@ def _eventlet_options(door: Door) -> dict[str, Any]:
     return {"protocol": Protocol, "max_size": 2 * door.in_all, "socket_timeout": IDLE_SECONDS}
 
 
-def _gevent_options(door: Door) -> dict[str, Any]:
+def _gevent_options(door: "Door") -> dict[str, Any]:
     """For gevent.pywsgi.WSGIServer."""
     from gevent import Greenlet
 
@@ -252,7 +187,7 @@ def _gevent_options(door: Door) -> dict[str, Any]:
     return {"spawn": spawn}
 
 
-def _threading_options(door: Door) -> dict[str, Any]:
+def _threading_options(door: "Door") -> dict[str, Any]:
     """For werkzeug.serving.run_simple()."""
     from werkzeug.serving import WSGIRequestHandler
 

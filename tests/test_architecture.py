@@ -15,6 +15,7 @@ ROOMS = {  # what each room may import of ours
     "errors": set(),
     "logs": set(),
     "processes": set(),
+    "connections": set(),
     "async_mode": set(),
     "api_keys": {"errors"},
     "config": {"errors", "async_mode"},
@@ -23,7 +24,8 @@ ROOMS = {  # what each room may import of ours
     "jobs": {"jobs", "models", "storage", "errors", "logs", "config", "processes"},
     "sockets": {"sockets", "jobs", "storage", "errors", "logs", "api_keys"},
     "routes": {"routes", "jobs", "models", "storage", "errors", "logs", "api_keys"},
-    "app": {"routes", "sockets", "jobs", "storage", "errors", "logs", "config", "async_mode", "api_keys"},
+    "app": {"routes", "sockets", "jobs", "storage", "errors", "logs", "config", "async_mode", "api_keys",
+            "connections"},
     "demo": set(),  # a client: it knows what the service answers, and nothing of what is behind it
     "training": {"training", "models"},  # and nobody knows it: it makes weights, and is no part of the service
 }
