@@ -22,28 +22,27 @@ from sqlalchemy.exc import OperationalError
 
 import models
 from config import Config
-from errors import Cancelled, InvalidInput, JobFailed, JobTimeout, ModelUnavailable, StorageFull, StudioError
-from jobs import counters, pipeline
+from errors import Cancelled, InvalidInput, ModelUnavailable, StudioError
+from jobs import counters, outcomes, pipeline
 from jobs.compiled import keep_compiled_apart
 from jobs.emitter import redis_publisher
 from jobs.inputs import Inputs
-from jobs.job import CANCELLED, COMPLETED, FAILED, RUNNING, Job, Outcome
+from jobs.job import COMPLETED, Job, Outcome
 from jobs.queue import NAMES, Queue
 from jobs.reporter import Drained, Paused, Reporter, TimedOut
 from jobs.store import JobStore
+from jobs.watch import WATCH_SECONDS, Watch
 from logs import configure_logging, on_behalf_of
 from models import audio, memory, weights
 from models.device import choose_device, describe_device
 from models.spool import Spool
 from storage.database import Database
-from storage.files import FULL, Files, is_full, result_folder
+from storage.files import Files, result_folder
 from storage.songs import Songs
 
 POLL_SECONDS = 0.02  # between looks into an empty SQLite queue
 RETRY_SECONDS = 1.0  # before another try at a database that does not answer
-WATCH_SECONDS = 0.5  # between looks at whether the running job overstays its cancellation or its time
 NICENESS = 10  # of 19: nine times less of a processor that others want
-KILLED_ITSELF = 75  # exit status of a worker that ends because its job would not stop
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -76,7 +75,7 @@ class Worker:
         self.stop_job = threading.Event()
         self.job: Job | None = None
         self.spool: Spool | None = None  # of the job, where its model keeps what it has finished
-        self._ended = threading.Event()
+        self.ended = threading.Event()
         self.info: dict[str, Any] = {}
         self.trouble: StudioError | None = None  # why no job can run here
         self.device, self.device_index = "cpu", device_index
@@ -84,12 +83,12 @@ class Worker:
 
     def run(self) -> None:
         """Work until drain() is called and the present job is done or put back."""
-        threading.Thread(target=self._beat, name=f"beat-{self.id}", daemon=True).start()
+        threading.Thread(target=Watch(self).run, name=f"watch-{self.id}", daemon=True).start()
         try:
             self._prepare()
             self._work()
         finally:
-            self._ended.set()
+            self.ended.set()
         self.store.remove_worker(self.id)
 
     def _work(self) -> None:
@@ -175,11 +174,11 @@ class Worker:
         except (Drained, Paused):
             self._lay_aside(job)
         except TimedOut:
-            self._finish(job, _failure(job, self._timeout()))
+            self._finish(job, outcomes.timed_out(job, self.config.job_timeout_seconds))
         except Cancelled:
-            self._finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)))
+            self._finish(job, outcomes.cancelled(job))
         except Exception as error:  # whatever a model raises is the job's failure, and not the worker's
-            self._finish(job, _failure(job, error))
+            self._finish(job, outcomes.failed(job, error))
         else:
             self._finish(job, outcome)
         finally:
@@ -247,7 +246,7 @@ class Worker:
             log.warning("job %s: was cancelled or taken from this worker, its result is dropped", job.id)
             if outcome.folder:
                 self.files.remove_results(outcome.folder)
-            self._insist(lambda: self.store.finish(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED))))
+            self._insist(lambda: self.store.finish(job, outcomes.cancelled(job)))
             return
         log.info("job %s: %s %s", job.id, outcome.status, (outcome.error or {}).get("message", ""))
         for new, job_id in zip(outcome.then, following, strict=True):
@@ -265,94 +264,11 @@ class Worker:
                 log.exception("worker %s: the database does not take the end of a job, trying again", self.id)
                 time.sleep(RETRY_SECONDS)
 
-    def _beat(self) -> None:
-        """Say that the worker lives; stop the job when its grace time or its time to stop by itself is over."""
-        beaten_at, pause = -self.config.heartbeat_seconds, 0.0
-        while not self._ended.wait(pause):
-            pause = min(WATCH_SECONDS, self.config.heartbeat_seconds)
-            try:
-                if time.monotonic() - beaten_at >= self.config.heartbeat_seconds:
-                    beaten_at = time.monotonic()
-                    loaded = [list(key) for key in self.models.loaded()]
-                    resident = psutil.Process().memory_info().rss
-                    info = self.info | {"loaded": loaded, "pid": os.getpid(), "resident_bytes": resident}
-                    self.store.beat(self.id, self.queue_name, info)
-                self._leave_stuck_job()
-                self._leave_late_job()
-            except Exception:  # the database is out of reach; it may come back
-                log.exception("worker %s: no heartbeat, going on", self.id)
-            asked_at = self.drain_asked_at
-            if asked_at is not None and time.monotonic() - asked_at >= self.config.drain_seconds:
-                self.stop_job.set()
-
-    def _leave_stuck_job(self) -> None:
-        """A model that does not report cannot be stopped in another way."""
-        job = self.job
-        if job is None:
-            return
-        state = self.store.state(job.id)
-        if state.status != RUNNING or state.worker_id != self.id:
-            return
-        now, grace, allowed = time.time(), self.config.cancel_seconds, self.config.job_timeout_seconds
-        wished_at, pause_at = state.cancel_requested_at, state.pause_requested_at
-        if wished_at is not None and now - wished_at > grace:
-            self._end_with(job, Outcome(CANCELLED, pipeline.closing_events(job, CANCELLED)), "was cancelled")
-        elif wished_at is None and pause_at is not None and now - pause_at > grace:
-            if self.store.pause(job, refund=True):
-                self._leave(job, "was to pause")
-        elif allowed and now - (job.started_at or now) > allowed + grace:
-            self._end_with(job, _failure(job, self._timeout()), f"has run for more than {allowed:g} s")
-
-    def _leave_late_job(self) -> None:
-        """End when a drain takes longer than it may: who would end us, the supervisor, may have died."""
-        allowed = self.config.drain_seconds + self.config.cancel_seconds
-        if self.drain_asked_at is None or time.monotonic() - self.drain_asked_at < allowed:
-            return
-        job = self.job
-        if job is not None:
-            paused = self.store.pause(job, refund=True)
-            if not paused and not self.store.put_back(job, refund=True):
-                return  # it has just ended by itself
-            folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)
-            self.files.discard_attempt(folder, job.id, job.attempts)
-            if not paused:
-                self.queue.put(job.queue, job.id)
-        log.error("worker %s: did not come to its end in %g s, so this process ends", self.id, allowed)
-        os._exit(KILLED_ITSELF)
-
-    def _end_with(self, job: Job, outcome: Outcome, why: str) -> None:
-        """End a job that does not stop, and this process with it, unless the job has just ended by itself."""
-        if self.store.finish(job, outcome) is not None:
-            self.files.discard_spools(job.id)
-            self._leave(job, why)
-
-    def _leave(self, job: Job, why: str) -> None:
-        """End this process, which a model holds up that does not report."""
-        with on_behalf_of(job.request_id):
-            log.error("job %s: %s and did not stop, so this process ends", job.id, why)
-        self.files.discard_staging(job.id, job.attempts)
-        os._exit(KILLED_ITSELF)
-
-    def _timeout(self) -> JobTimeout:
-        """What is said of a job that ran too long."""
-        return JobTimeout(f"It ran longer than a job may here, {self.config.job_timeout_seconds:g} s, and was ended.")
-
 
 def _shown_folder(model: str, folder: str) -> dict[str, str]:
     """Where a model's files are, as the contract has it in the results of two models."""
     name = {"demucs": "output_dir", "karaoke": "karaoke_dir"}.get(model)
     return {name: f"/outputs/{folder}"} if name else {}
-
-
-def _failure(job: Job, error: Exception) -> Outcome:
-    """The outcome of a job that raised."""
-    if not isinstance(error, StudioError) and is_full(error):
-        error = StorageFull(FULL)
-    if not isinstance(error, StudioError):
-        log.error("job %s: %s %s broke", job.id, job.model, job.variant, exc_info=error)
-        error = JobFailed(f"{job.model} {job.variant} failed with an internal error; the log has it under this job.")
-    stored = {"code": error.code, "message": error.message, "details": error.details}
-    return Outcome(FAILED, pipeline.closing_events(job, FAILED, error.message), error=stored)
 
 
 def _watch_parent(worker: Worker) -> None:

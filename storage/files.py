@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -118,7 +119,7 @@ class Files:
         It has another name each time: a process that was taken for dead and is not finds its own no more.
         """
         mine = self.outputs / SPOOLS / f"{job_id}-{uuid.uuid4().hex}"
-        left = sorted((self.outputs / SPOOLS).glob(f"{job_id}-*"), key=_modified_at)
+        left = sorted((self.outputs / SPOOLS).glob(f"{job_id}-*"), key=partial(_written_at, gone=0.0))
         for path in left[:-1]:
             shutil.rmtree(path, ignore_errors=True)
         with suppress(FileNotFoundError):  # its owner may remove it just now
@@ -170,14 +171,14 @@ class Files:
         limit = time.time() - ABANDONED_SECONDS
         for path in (self.uploads / INCOMING).iterdir():
             file_id, _, extension = path.name.rpartition(OWNER_END)[2].partition(".")
-            if not (_owner_died(path) or _written_at(path) < limit):
+            if not (_owner_died(path) or _written_at(path, gone=limit) < limit):
                 continue
             if extension and is_song(file_id):
                 path.replace(self.upload(file_id, extension))
             else:
                 path.unlink(missing_ok=True)
         for path in (self.outputs / INCOMING).iterdir():
-            if _written_at(path) < limit:
+            if _written_at(path, gone=limit) < limit:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _incoming(self, name: str) -> Path:
@@ -192,30 +193,22 @@ def _owner_died(path: Path) -> bool:
     if host != socket.gethostname() or not pid.isdecimal():
         return False
     try:
-        return psutil.Process(int(pid)).create_time() > _written_at(path)
+        return psutil.Process(int(pid)).create_time() > _written_at(path, gone=time.time())
     except psutil.NoSuchProcess:
         return True
 
 
-def _written_at(path: Path) -> float:
-    """When something was last written to it, Unix seconds; now, when it has just gone."""
+def _written_at(path: Path, *, gone: float) -> float:
+    """When something was last written to it, Unix seconds; `gone` when it has just gone."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
-        return time.time()
+        return gone
 
 
 def result_folder(file_id: str, model: str, variant: str, job_id: str, attempt: int) -> str:
     """A job's results, relative to the outputs: one folder an attempt, so that none overwrites another."""
     return f"{file_id}/{model}/{variant}-{job_id[:8]}-{attempt}"
-
-
-def _modified_at(path: Path) -> float:
-    """When something changed in a folder; 0 when it is gone."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def is_full(error: Exception) -> bool:

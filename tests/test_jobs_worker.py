@@ -19,6 +19,7 @@ from errors import ModelUnavailable
 from jobs import worker as worker_module
 from jobs.compiled import keep_compiled_apart
 from jobs.store import JobStore
+from jobs.watch import Watch
 from jobs.worker import Worker
 from storage import database
 from tests.library import Library, in_background
@@ -144,10 +145,10 @@ def test_a_job_that_hangs_beyond_its_time_ends_with_its_process(
     worker.job = dataclasses.replace(job, started_at=time.time() - seconds_ago)
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)
-    worker._leave_stuck_job()
+    Watch(worker).leave_stuck_job()
     assert bool(statuses) is ends
     assert library.job(job.id).status == ("failed" if ends else "running")
-    worker._leave_stuck_job()  # it ended meanwhile
+    Watch(worker).leave_stuck_job()  # it ended meanwhile
     assert len(statuses) == ends
 
 
@@ -164,10 +165,10 @@ def test_a_drained_worker_whose_job_hangs_ends_by_itself(
     staging = worker.files.staging(job.id, job.attempts)
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)
-    worker._leave_late_job()
+    Watch(worker).leave_late_job()
     assert not statuses, "nobody has asked it to end"
     worker.drain_asked_at = time.monotonic() - seconds_ago
-    worker._leave_late_job()
+    Watch(worker).leave_late_job()
     ends = left_as != "running"
     assert (bool(statuses), staging.exists()) == (ends, not ends)
     assert library.job(job.id).status == left_as

@@ -22,6 +22,7 @@ from jobs.reporter import Paused, Reporter
 from jobs.statistics import statistics
 from jobs.store import JobStore
 from jobs.sweeper import Sweeper
+from jobs.watch import Watch
 from jobs.worker import Worker
 from storage.files import Files
 from tests import contract
@@ -267,7 +268,7 @@ def test_a_model_that_does_not_pause_loses_its_process(
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)
     wait_until(lambda: time.time() > job.started_at + 0.01, 5)
-    worker._leave_stuck_job()
+    Watch(worker).leave_stuck_job()
     assert (library.job(job.id).status, len(statuses)) == {
         "pause": (PAUSED, 1), "cancel": (CANCELLED, 1), "none": (RUNNING, 0),
     }[wish]  # fmt: skip
