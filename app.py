@@ -29,6 +29,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from flask import Response, g, request
@@ -40,6 +41,7 @@ import sockets.live
 import sockets.progress
 from api_keys import KeyRing
 from connections import Door, most_connections
+from jobs.counters import WORKER_RESTARTS
 from jobs.courier import Courier
 from jobs.emitter import redis_publisher
 from jobs.live import LiveService
@@ -82,6 +84,7 @@ from storage.songs import Songs
 
 VERSION = "0.1.0"
 FORM_BYTES = 1024 * 1024  # what a multipart form may add to the file itself
+PING_SECONDS = 5.0  # between pings, and for an answer: who hears none any more knows that the other side is gone
 SOCKET_BYTES = 16 * 1024 * 1024  # of one Socket.IO message; a larger one ends the connection
 M_ARENA_MAX = -8  # of mallopt(3)
 WATCH_SECONDS = 0.2  # between looks at whether all workers have ended
@@ -154,6 +157,7 @@ def create_app(config: Config) -> OpenAPI:
     socketio.init_app(
         app, async_mode=config.async_mode, cors_allowed_origins="*" if origins == ["*"] else origins,
         message_queue=config.redis_url or None, max_http_buffer_size=SOCKET_BYTES,
+        ping_interval=PING_SECONDS, ping_timeout=PING_SECONDS,
         async_handlers=False,  # a client's events in their order: its frames of sound must not overtake each other
         always_connect=True,  # what is said to it as it connects comes after the word that it is
     )  # fmt: skip
@@ -185,7 +189,8 @@ def _build(app: OpenAPI, config: Config) -> None:
     jobs = JobService(store, queue, library, files, tail, worker_expected, config.cancel_seconds,
                       config.max_queued_jobs, webhooks)  # fmt: skip
     app.extensions["background"] = Background(tail, supervisor, Courier(webhooks))
-    app.extensions["live"] = LiveService(config, sockets.live.deliver)
+    count_death = partial(store.tally, WORKER_RESTARTS, queue="live")
+    app.extensions["live"] = LiveService(config, sockets.live.deliver, count_death)
     app.extensions["studio"] = Studio(
         jobs=jobs, models_dir=config.models_dir, musicgen_engine=config.musicgen_engine,
         max_upload_bytes=config.max_content_length,

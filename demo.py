@@ -51,6 +51,8 @@ class DemoFailed(Exception):
 class Service:
     """`python app.py` on a free port; inside the `with` block it answers, after it nothing of it runs.
 
+    Unless it had to be killed: its workers then end by themselves, in some seconds.
+
     Parameters
     ----------
     folder : Path
@@ -136,7 +138,8 @@ class Signals:
         self.got: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._take)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as with nohup, or a shell's job in the background
+                signal.signal(number, self._take)
 
     def forward_to(self, process: "subprocess.Popen[bytes]") -> None:
         """Stop this process at the next signal; now, when there has been one."""

@@ -76,10 +76,12 @@ class LiveService:
     deliver : callable
         Told session, kind and payload: final, partial, loading, error, finished, or broken (with `message`); after the
         last two the session is over. Never called while a lock is held.
+    on_death : callable, optional
+        Called when a worker has ended that was not told to.
     """
 
-    def __init__(self, config: Config, deliver: Deliver) -> None:
-        self._config, self._deliver = config, deliver
+    def __init__(self, config: Config, deliver: Deliver, on_death: Callable[[], None] | None = None) -> None:
+        self._config, self._deliver, self._on_death = config, deliver, on_death
         self._sessions: dict[str, _Session] = {}
         self._workers: list[LiveProcess] = []
         self._lock = threading.RLock()
@@ -255,6 +257,11 @@ class LiveService:
                 del self._sessions[session]
         for session in orphans:
             self._tell(session, "broken", {"message": reason})
+        if self._on_death and not self._stopping:
+            try:
+                self._on_death()
+            except Exception:  # of whatever counts it
+                log.exception("live worker %d: its end was not counted", worker.index)
 
     def _tell(self, session: str, kind: str, payload: dict[str, Any]) -> None:
         """Deliver; that one client cannot be told ends nobody else's session."""

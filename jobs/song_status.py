@@ -7,6 +7,8 @@ from jobs.job import ACTIVE, COMPLETED, PAUSED, QUEUED, RUNNING, Job
 from jobs.store import JobStore
 from storage.songs import Song, Songs
 
+MAIN_STAGES = ("separation", "transcription", "karaoke")
+
 
 def song_status(store: JobStore, songs: Songs, file_id: str) -> dict[str, Any] | None:
     """What `GET /status/<file_id>` shows; None when nothing of that id is known.
@@ -88,7 +90,8 @@ def overall(jobs: list[Job]) -> str:
         started = {job.pipeline_id for job in jobs if job.status != QUEUED} - {None}
         waiting = all(job.status == QUEUED and job.pipeline_id not in started for job in active)
         return "queued" if waiting else "processing"
-    return max(jobs, key=lambda job: job.finished_at or 0).status if jobs else "uploaded"
+    decisive = [job for job in jobs if job.stage in MAIN_STAGES] or jobs  # a question about a song is not its state
+    return max(decisive, key=lambda job: job.finished_at or 0).status if jobs else "uploaded"
 
 
 def _stages(store: JobStore, file_id: str) -> dict[str, dict[str, Any]]:
@@ -97,5 +100,5 @@ def _stages(store: JobStore, file_id: str) -> dict[str, dict[str, Any]]:
         row.stage: {
             "progress": row.progress, "message": row.message, "error": row.error, "eta_seconds": row.eta_seconds,
         }
-        for row in store.events(after=0, file_id=file_id)
+        for row in store.last_events(file_id)
     }  # fmt: skip

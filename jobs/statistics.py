@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, Label, Select, and_, case, func, select
 
 from jobs.events import STAGES
 from jobs.job import ACTIVE, COMPLETED, ENDED
@@ -58,12 +58,22 @@ class Times:
 
 @dataclass(frozen=True)
 class StageStatistics:
-    """One model at one stage."""
+    """One model at one stage.
+
+    Attributes
+    ----------
+    stage, model : str
+    counts : Counts
+    times : Times
+    variant_rates : dict of str to float
+        Run time by the length of the sound, of each variant that has been measured.
+    """
 
     stage: str
     model: str
     counts: Counts
     times: Times
+    variant_rates: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ class Statistics:
 
 
 def statistics(database: Database, since: float | None = None, owner: str | None = None) -> Statistics:
-    """Count every job and measure the newest MEASURED_JOBS that ended, with six queries however many there are.
+    """Count every job and measure the newest MEASURED_JOBS that ended, with seven queries however many there are.
 
     Jobs of songs that were deleted are gone with them and count no more.
 
@@ -107,6 +117,7 @@ def statistics(database: Database, since: float | None = None, owner: str | None
         waiting = and_(jobs.c.status.in_(ACTIVE), *seen)
         now, past = (connection.execute(_counted(which)).all() for which in (waiting, ended))
         averages = {(row.stage, row.model): row for row in connection.execute(_averages(recent))}
+        rates = connection.execute(_variant_rates(recent)).all()
         runs, waits = (
             {(row.stage, row.model): row.median for row in connection.execute(_medians(recent, value))}
             for value in (recent.c.run, recent.c.wait)
@@ -117,6 +128,7 @@ def statistics(database: Database, since: float | None = None, owner: str | None
             StageStatistics(
                 *group, counts=_counts([row for row in rows if (row.stage, row.model) == group]),
                 times=_times(averages.get(group), runs.get(group), waits.get(group)),
+                variant_rates={row.variant: row.rate for row in rates if (row.stage, row.model) == group},
             )
             for group in sorted({(row.stage, row.model) for row in rows}, key=_order)
         ],
@@ -151,6 +163,7 @@ def _recent(ended: ColumnElement[bool]) -> Any:
         select(
             jobs.c.stage,
             jobs.c.model,
+            jobs.c.variant,
             case((ran, _elapsed(jobs.c.started_at, jobs.c.finished_at) + earlier)).label("run"),
             # Of a later attempt it would hold the earlier ones too, and of one that was paused the time that it was.
             case((waited, _elapsed(jobs.c.created_at, jobs.c.started_at))).label("wait"),
@@ -171,11 +184,21 @@ def _elapsed(start: ColumnElement[float], end: ColumnElement[float]) -> ColumnEl
 
 def _averages(recent: Any) -> Select[Any]:
     """Averages of each stage and model, and its run time by the length of the sound."""
-    rated = recent.c.sound > 0
-    rate = func.sum(recent.c.run).filter(rated) / func.sum(recent.c.sound).filter(rated)
     group = (recent.c.stage, recent.c.model)
-    averages = (func.avg(recent.c.run).label("run"), func.avg(recent.c.wait).label("wait"), rate.label("rate"))
+    averages = (func.avg(recent.c.run).label("run"), func.avg(recent.c.wait).label("wait"), _rate(recent))
     return select(*group, *averages).group_by(*group)
+
+
+def _variant_rates(recent: Any) -> Select[Any]:
+    """Run time by the length of the sound, of each stage, model and variant that has one."""
+    group = (recent.c.stage, recent.c.model, recent.c.variant)
+    return select(*group, _rate(recent)).where(recent.c.sound > 0).group_by(*group)
+
+
+def _rate(recent: Any) -> Label[Any]:
+    """Run time by the length of the sound, where there is one."""
+    rated = recent.c.sound > 0
+    return (func.sum(recent.c.run).filter(rated) / func.sum(recent.c.sound).filter(rated)).label("rate")
 
 
 def _medians(recent: Any, value: ColumnElement[float]) -> Select[Any]:

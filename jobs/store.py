@@ -280,16 +280,36 @@ class JobStore:
             connection.execute(delete(events).where(events.c.file_id == file_id))
             connection.execute(delete(webhooks).where(webhooks.c.file_id == file_id))
 
-    def events(self, *, after: int, file_id: str | None = None, until: int | None = None) -> list[Any]:
-        """Stored events with a greater sequence number, oldest first."""
-        query = select(events).where(events.c.seq > after).order_by(events.c.seq)
-        query = query.where(*seen_by(self.owner, events.c.file_id))
+    def events(
+        self, *, after: int, file_id: str | None = None, until: int | None = None, newest: int | None = None
+    ) -> list[Any]:
+        """Stored events with a greater sequence number, oldest first.
+
+        Parameters
+        ----------
+        after, until : int
+            Sequence numbers: greater than the one, not greater than the other.
+        file_id : str, optional
+            Of one song.
+        newest : int, optional
+            No more than so many, the newest of them.
+        """
+        query = select(events).where(events.c.seq > after, *seen_by(self.owner, events.c.file_id))
         if file_id is not None:
             query = query.where(events.c.file_id == file_id)
         if until is not None:
             query = query.where(events.c.seq <= until)
         with self.database.reading() as connection:
-            return list(connection.execute(query))
+            if newest is None:
+                return list(connection.execute(query.order_by(events.c.seq)))
+            return list(connection.execute(query.order_by(events.c.seq.desc()).limit(newest)))[::-1]
+
+    def last_events(self, file_id: str) -> list[Any]:
+        """The last event of every stage of a song, oldest first."""
+        last = select(func.max(events.c.seq)).where(events.c.file_id == file_id).group_by(events.c.stage)
+        query = select(events).where(events.c.seq.in_(last), *seen_by(self.owner, events.c.file_id))
+        with self.database.reading() as connection:
+            return list(connection.execute(query.order_by(events.c.seq)))
 
     def last_seq(self) -> int:
         """The greatest sequence number so far, 0 when there is none."""

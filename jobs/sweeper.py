@@ -6,7 +6,7 @@ import time
 from jobs import pipeline
 from jobs.events import FIRST_PERCENT, Event
 from jobs.job import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, Job, Outcome
-from jobs.queue import Queue
+from jobs.queue import NAMES, Queue
 from jobs.retention import Retention
 from jobs.store import JobStore
 from logs import on_behalf_of
@@ -97,8 +97,9 @@ class Sweeper:
             self._files.discard_spools(job_id)
 
     def _restore_messages(self) -> None:
-        """When no message waits, every queued row has lost its own; one too many does no harm."""
-        for job in reversed(self._store.find(status=QUEUED)):
-            if self._queue.waiting(job.queue) == 0:
-                for lost in reversed(self._store.find(status=QUEUED, queue=job.queue)):
-                    self._queue.put(lost.queue, lost.id)
+        """Where fewer messages wait than rows, some were lost; nobody knows whose, and one too many does no harm."""
+        for name in NAMES:
+            queued = self._store.find(status=QUEUED, queue=name)
+            if self._queue.waiting(name) < len(queued):
+                for job in reversed(queued):
+                    self._queue.put(name, job.id)

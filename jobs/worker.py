@@ -42,6 +42,7 @@ from storage.songs import Songs
 
 POLL_SECONDS = 0.02  # between looks into an empty SQLite queue
 RETRY_SECONDS = 1.0  # before another try at a database that does not answer
+NO_TORCH = "torch does not start on this machine; the worker's log says why."
 NICENESS = 10  # of 19: nine times less of a processor that others want
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,11 @@ class Worker:
         elif self.drain_asked_at is not None:
             self.queue.put(self.queue_name, job_id)
         else:
-            return self.store.claim(job_id, self.id)
+            try:
+                return self.store.claim(job_id, self.id)
+            except Exception:  # the database, in any library's words; the message must not be lost with it
+                self.queue.put(self.queue_name, job_id)
+                raise
         return None
 
     def drain(self) -> None:
@@ -134,9 +139,9 @@ class Worker:
             log.info("worker %s takes jobs of queue %s on %s", self.id, self.queue_name, self.device)
         except StudioError as error:
             self._give_up(error, describe_device(None))
-        except Exception as error:  # an ImportError, an OSError of a library, a driver's RuntimeError
+        except Exception:  # an ImportError, an OSError of a library, a driver's RuntimeError: with paths in their words
             log.exception("worker %s: torch does not start", self.id)
-            self._give_up(ModelUnavailable(f"torch does not start on this machine: {error}"), {"device": None})
+            self._give_up(ModelUnavailable(NO_TORCH), {"device": None})
         self.models = self._no_models()
 
     def _no_models(self) -> memory.LoadedModels:

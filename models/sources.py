@@ -6,6 +6,7 @@ from pathlib import Path
 from models.checkpoints import AUDIOCRAFT_PARTS
 
 BUNDLED = Path(__file__).parent / "demo"  # the folder of weights that come with this project
+GATED_NOTE = "To be downloaded it takes the licence accepted on huggingface.co, and HF_TOKEN."
 DEMO_NOTE = "Made to show and test the service: trained on synthesised songs alone, and at home in nothing else."
 
 
@@ -60,7 +61,7 @@ def _demo(filename: str) -> Source:
 
 
 def _gemma(variant: str, size: int) -> Source:
-    return Source("config.json", f"google/{variant}", "Gemma Terms of Use", size, gated=True)
+    return Source("config.json", f"google/{variant}", "Gemma Terms of Use", size, gated=True, note=GATED_NOTE)
 
 
 # Repositories as demucs.hf.hf_repo_name names them, file names as in whisper._MODELS. Sizes as the files were

@@ -60,6 +60,9 @@ class StageAnswer(CountsAnswer):
     run_seconds_per_song_second: float | None = Field(
         description="Run time by the length of the songs, or of the music made; below 1 is faster than it plays."
     )
+    run_seconds_per_song_second_by_variant: dict[str, float] = Field(
+        description="The same of each variant that has been measured."
+    )
 
 
 class QueueAnswer(BaseModel):
@@ -111,7 +114,8 @@ def _counts(counts: Counts) -> dict[str, Any]:
 def _stage(found: StageStatistics) -> StageAnswer:
     """A stage as clients see it."""
     times = {name: _rounded(value) for name, value in asdict(found.times).items()}
-    named = {"stage": found.stage, "model": found.model}
+    rates = {variant: round(rate, DECIMALS) for variant, rate in found.variant_rates.items()}
+    named = {"stage": found.stage, "model": found.model, "run_seconds_per_song_second_by_variant": rates}
     return StageAnswer.model_validate(named | _counts(found.counts) | times)
 
 

@@ -16,6 +16,8 @@ from storage.songs import is_file_id
 AT_ONCE = 100  # subscriptions that a connection may ask for together, as a page with a queue of songs does
 A_SECOND = 10  # after those; the rest waits unread, which costs nobody but its sender
 MOST_FILES = 1000  # that a connection may follow
+MOST_REPLAYED = 1000  # events of a song's past, the newest
+EVENTS_A_TURN = 100  # of a replay; more of them cost as much as another subscription
 
 
 def emit_event(row: Any) -> None:
@@ -34,12 +36,12 @@ def connect(auth: Any = None) -> None:
 
 @socketio.on("subscribe")
 def subscribe(wish: Any = None) -> dict[str, Any]:
-    """Narrow the view to one file and replay what was missed.
+    """Narrow the view to one file and replay what was missed, MOST_REPLAYED events at most.
 
     Parameters
     ----------
     wish : dict
-        {"file_id", "since_seq"?: int, 0 for all there ever was}
+        {"file_id", "since_seq"?: int, 0 for its whole past}
 
     Returns
     -------
@@ -53,12 +55,19 @@ def subscribe(wish: Any = None) -> dict[str, Any]:
     if len(_followed()) >= MOST_FILES and _room(file_id) not in _followed():
         return {"error": f"One connection may follow {MOST_FILES} files; unsubscribe from some first."}
     jobs: JobService = current_app.extensions["studio"].jobs.seen_by(_session()["owner"])
-    with jobs.tail.lock:  # nothing is emitted between the replay and the joining of the room
-        jobs.tail.emit_new()
-        for row in jobs.store.events(after=since, file_id=file_id, until=jobs.tail.seq or None):
+    past = jobs.store.events(after=since, file_id=file_id, until=jobs.tail.seq or None, newest=MOST_REPLAYED)
+    leave_room(_room(EVERY_FILE))
+    leave_room(_room(file_id))  # what is new must not overtake what is old
+    for number, row in enumerate(past, 1):
+        emit(PROGRESS, payload(row))
+        if number % EVENTS_A_TURN == 0:
+            _take_turn()
+    with jobs.tail.lock:  # nothing is emitted between the last of the past and the joining of the room
+        seen = past[-1].seq if past else since
+        for row in jobs.store.events(after=seen, file_id=file_id, until=jobs.tail.seq or None, newest=MOST_REPLAYED):
             emit(PROGRESS, payload(row))
-        leave_room(_room(EVERY_FILE))
         join_room(_room(file_id))
+        jobs.tail.emit_new()
         state = song_status(jobs.store, jobs.songs, file_id) or {"file_id": file_id, "status": "unknown"}
     return state | {"seq": jobs.tail.seq}
 

@@ -26,13 +26,19 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def make(tmp_path: Path, heard: Heard) -> Iterator[Callable[..., LiveService]]:
+def deaths() -> list[str]:
+    """How often a worker was lost."""
+    return []
+
+
+@pytest.fixture
+def make(tmp_path: Path, heard: Heard, deaths: list[str]) -> Iterator[Callable[..., LiveService]]:
     """Makes a service with settings; it is stopped at the end, and leaves no process."""
     made = []
 
     def make_one(deliver: Deliver = lambda *told: heard.append(told), **settings: Any) -> LiveService:
         config = Config(output_folder=tmp_path, models_dir=tmp_path, async_mode="threading", device="cpu", **settings)
-        made.append(LiveService(config, deliver))
+        made.append(LiveService(config, deliver, lambda: deaths.append("one")))
         return made[-1]
 
     yield make_one
@@ -134,13 +140,16 @@ def test_a_client_that_cannot_be_told_does_others_no_harm(
     assert workers() == [worker]
 
 
-def test_a_worker_that_ends_early_is_noticed_at_once(make: Callable[..., LiveService], heard: Heard) -> None:
+def test_a_worker_that_ends_early_is_noticed_at_once(
+    make: Callable[..., LiveService], heard: Heard, deaths: list[str]
+) -> None:
     service = make()
     service.open("a")
     service.begin("a", Options())
     os.kill(workers()[0].pid, signal.SIGTERM)
     wait_until(lambda: heard, PATIENCE)
     assert heard == [("a", "broken", {"message": "The live worker ended (killed by signal 15); start a new session."})]
+    wait_until(lambda: deaths, PATIENCE)
 
 
 def test_sessions_spread_over_as_many_workers_as_there_may_be(make: Callable[..., LiveService]) -> None:
@@ -152,11 +161,14 @@ def test_sessions_spread_over_as_many_workers_as_there_may_be(make: Callable[...
     assert sorted(worker.cmdline()[-1] for worker in workers()) == ["0", "1"]
 
 
-def test_a_stop_is_told_and_nobody_comes_after_it(make: Callable[..., LiveService], heard: Heard) -> None:
+def test_a_stop_is_told_and_nobody_comes_after_it(
+    make: Callable[..., LiveService], heard: Heard, deaths: list[str]
+) -> None:
     service = make()
     service.open("a")
     service.begin("a", Options())
     service.stop()
     wait_until(lambda: heard, PATIENCE)
     assert heard == [("a", "broken", {"message": "The service is shutting down."})]
+    assert deaths == []
     assert not service.open("b")

@@ -175,6 +175,16 @@ def test_lost_messages_come_back_oldest_first(store: JobStore, queue: Queue, swe
     assert [queue.get("cpu") for _ in range(2)] == [light, None]
 
 
+def test_a_lost_message_comes_back_while_others_wait(store: JobStore, queue: Queue, sweeper: Sweeper) -> None:
+    lost = store.create(a_job())[0].id
+    for _ in range(3):
+        queue.put("gpu", store.create(a_job())[0].id)
+        sweeper.sweep()
+        assert queue.waiting("gpu") > 0, "the queue is never empty"
+    served = {queue.get("gpu") for _ in range(queue.waiting("gpu"))}
+    assert lost in served
+
+
 def test_messages_that_wait_are_not_doubled(store: JobStore, queue: Queue, sweeper: Sweeper) -> None:
     for _ in range(3):
         queue.put("gpu", store.create(a_job())[0].id)

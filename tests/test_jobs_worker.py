@@ -56,6 +56,19 @@ def test_a_required_gpu_that_is_not_there(config: Config) -> None:
     assert "REQUIRE_GPU" in worker.info["trouble"]
 
 
+def test_a_torch_that_does_not_start_is_told_without_its_paths(
+    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> str:
+        raise OSError("/srv/lib/libtorch_cpu.so: cannot open shared object file")
+
+    monkeypatch.setattr(worker_module, "choose_device", broken)
+    worker = Worker(config, "gpu", "w")
+    worker._prepare()
+    assert worker.info["trouble"] == "torch does not start on this machine; the worker's log says why."
+    assert "libtorch_cpu.so" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("queue", "device", "can"), [("gpu", "cuda:0", True), ("gpu", None, False), ("cpu", "cpu", False)]
 )
@@ -128,11 +141,10 @@ def test_a_worker_outlives_a_database_that_is_busy(
         working = in_background(worker.run)
         wait_until(lambda: "a round failed" in caplog.text, 20)
         other.execute("rollback")
-    worker.queue.put("cpu", job.id)  # as the sweeper does, since the message is lost
-    wait_until(lambda: library.job(job.id).status == "failed", 20)
+    wait_until(lambda: library.job(job.id).status == "failed", 20)  # the message that was taken was put back
     worker.drain()
     working.result(20)
-    wait_until(lambda: f"beat-{WORKER}" not in {thread.name for thread in threading.enumerate()}, 20)
+    wait_until(lambda: f"watch-{WORKER}" not in {thread.name for thread in threading.enumerate()}, 20)
     assert WORKER not in {row.id for row in library.store.workers()}, "who has gone does not come back"
 
 

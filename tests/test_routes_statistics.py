@@ -17,7 +17,7 @@ from tests.queries import asked_here
 NOTHING = {"completed": 0, "failed": 0, "cancelled": 0, "running": 0, "queued": 0, "paused": 0, "success_rate": None}
 UNMEASURED = {
     "average_run_seconds": None, "median_run_seconds": None, "average_wait_seconds": None, "median_wait_seconds": None,
-    "run_seconds_per_song_second": None,
+    "run_seconds_per_song_second": None, "run_seconds_per_song_second_by_variant": {},
 }  # fmt: skip
 WHISPER = {"model": "whisper", "variant": "tiny", "stage": "transcription"}
 MUSICGEN = {"model": "musicgen", "variant": "small", "stage": "generation"}
@@ -54,8 +54,10 @@ def test_nothing_has_run_yet(client: FlaskClient, library: Library, query: str) 
 
 def test_known_jobs_give_exact_numbers(client: FlaskClient, library: Library) -> None:
     short, long = library.add_song(duration_seconds=20.0), library.add_song(duration_seconds=100.0)
-    for file_id, run, wait in ((short, 4.0, 1.0), (short, 6.0, 2.0), (long, 50.0, 9.0)):
-        put(library, "completed", file_id=file_id, run=run, wait=wait)
+    for file_id, run, wait, variant in (
+        (short, 4.0, 1.0, "htdemucs"), (short, 6.0, 2.0, "htdemucs"), (long, 50.0, 9.0, "mdx"),
+    ):  # fmt: skip
+        put(library, "completed", file_id=file_id, run=run, wait=wait, variant=variant)
     put(library, "completed", run=20.0, wait=500.0, attempts=2)  # of no song; its wait has its first attempt in it
     put(library, "failed", run=1000.0)
     put(library, "cancelled", run=None)
@@ -70,15 +72,18 @@ def test_known_jobs_give_exact_numbers(client: FlaskClient, library: Library) ->
             "completed": 4, "failed": 1, "cancelled": 1, "success_rate": 0.6667, "average_run_seconds": 20.0,
             "median_run_seconds": 13.0, "average_wait_seconds": 4.0, "median_wait_seconds": 2.0,
             "run_seconds_per_song_second": 0.4286,
+            "run_seconds_per_song_second_by_variant": {"htdemucs": 0.25, "mdx": 0.5},
         },
         ("transcription", "whisper"): NOTHING | {
             "completed": 1, "success_rate": 1.0, "average_run_seconds": 7.0, "median_run_seconds": 7.0,
             "average_wait_seconds": 0.5, "median_wait_seconds": 0.5, "run_seconds_per_song_second": None,
+            "run_seconds_per_song_second_by_variant": {},
         },
         ("karaoke", "karaoke"): NOTHING | UNMEASURED | {"running": 1, "queued": 2, "paused": 1},
         ("generation", "musicgen"): NOTHING | {
             "completed": 1, "success_rate": 1.0, "average_run_seconds": 3.0, "median_run_seconds": 3.0,
             "average_wait_seconds": 0.0, "median_wait_seconds": 0.0, "run_seconds_per_song_second": 0.2,
+            "run_seconds_per_song_second_by_variant": {"small": 0.2},
         },
     }  # fmt: skip
     assert answer["total"] == {"completed": 6, "failed": 1, "cancelled": 1, "success_rate": 0.75, "running": 1,
@@ -118,7 +123,7 @@ def test_a_long_history_is_counted_whole_and_measured_at_its_end(
     (found,) = counting.statistics(database).stages
     assert found.counts.completed == 7
     assert (found.times.average_run_seconds, found.times.median_run_seconds) == (pytest.approx(6), pytest.approx(6))
-    assert len(asked) == 6
+    assert len(asked) == 7
     with database.reading() as connection:
         for query, values in asked[2:]:
             plan = " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values))

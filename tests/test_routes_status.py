@@ -74,6 +74,19 @@ def test_the_job_that_ended_last_decides(client: FlaskClient, library: Library) 
     assert status(client, file_id)["status"] == "failed"
 
 
+@pytest.mark.parametrize(("model", "stage"), [("gemma_3n", "analysis"), ("musicgen", "generation")])
+def test_what_was_asked_of_a_song_beside_is_not_its_state(
+    client: FlaskClient, library: Library, model: str, stage: str
+) -> None:
+    file_id = library.add_song()
+    asked = library.add_job(file_id=file_id, model=model, stage=stage)
+    library.fail(asked.id, "There are no weights.")
+    assert status(client, file_id)["status"] == "failed", "it is all there is"
+    library.complete(library.add_job(file_id=file_id).id, {})
+    library.fail(library.add_job(file_id=file_id, model=model, stage=stage).id, "There are still none.")
+    assert status(client, file_id)["status"] == "completed"
+
+
 def test_a_pipeline_is_processing_until_its_last_stage_ends(client: FlaskClient, library: Library) -> None:
     library.add_workers()
     file_id = library.add_song()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sqlite3
 import threading
 import time
 import uuid
@@ -15,7 +16,7 @@ from flask_openapi3 import OpenAPI
 from werkzeug.serving import make_server
 
 from sockets import progress
-from sockets.progress import A_SECOND, AT_ONCE
+from sockets.progress import A_SECOND, AT_ONCE, MOST_REPLAYED
 from tests.serving import Server
 
 FLOOD_SECONDS = 2.0
@@ -68,6 +69,55 @@ def test_who_floods_waits_and_nobody_else(service: Server, wish: str) -> None:
     over.set()
     flooding.shutdown()
     late.close()
+
+
+def a_past(service: Server, events: int) -> str:
+    """A file with so many events, each with its number as its message."""
+    file_id, job_id = str(uuid.uuid4()), str(uuid.uuid4())
+    rows = [(job_id, file_id, "separation", 10, str(number), 1.0) for number in range(events)]
+    insert = "insert into events (job_id, file_id, stage, progress, message, created_at) values (?, ?, ?, ?, ?, ?)"
+    with contextlib.closing(sqlite3.connect(service.outputs / "studio.db", timeout=10)) as connection, connection:
+        connection.executemany(insert, rows)
+    return file_id
+
+
+def test_a_long_past_makes_a_flood_no_stronger(service: Server) -> None:
+    file_id, over = a_past(service, 20 * MOST_REPLAYED), threading.Event()
+    asking = connected(service.url)
+
+    def ask() -> None:
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            for number in range(AT_ONCE):
+                asking.send(subscribe(file_id, number))
+            while not over.is_set():
+                asking.recv()
+
+    threading.Thread(target=ask, daemon=True).start()
+    longest, ends = 0.0, time.monotonic() + FLOOD_SECONDS
+    while (began := time.monotonic()) < ends:
+        assert requests.get(f"{service.url}/health", timeout=10).status_code == 200
+        longest = max(longest, time.monotonic() - began)
+        time.sleep(0.02)
+    assert longest < LONGEST_ANSWER_SECONDS / 2
+    over.set()
+    asking.shutdown()
+
+
+def test_of_a_long_past_the_newest_part_is_replayed_in_order(service: Server) -> None:
+    file_id, client, told = a_past(service, MOST_REPLAYED + 20), connected(service.url), []
+    client.send(subscribe(file_id, 3))
+    while not (said := client.recv()).startswith("433["):
+        told.append(json.loads(said.removeprefix("42"))[1])
+    replayed = [event["message"] for event in told if event["file_id"] == file_id]
+    assert replayed[-MOST_REPLAYED:] == [str(number) for number in range(20, MOST_REPLAYED + 20)]
+    assert json.loads(said.removeprefix("433"))[0]["seq"] >= told[-1]["seq"]
+    client.close()
+
+
+def test_a_side_that_is_gone_is_missed_soon(service: Server) -> None:
+    answer = requests.get(f"{service.url}/socket.io/?EIO=4&transport=polling", timeout=10)
+    told = json.loads(answer.text[1:])
+    assert told["pingInterval"] + told["pingTimeout"] <= 10_000
 
 
 def test_a_page_with_many_songs_is_served_at_once_and_more_at_a_steady_pace(service: Server) -> None:

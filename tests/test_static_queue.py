@@ -47,13 +47,14 @@ TOLD = """(() => {
 })()"""
 
 # Seconds left of a song of 100 s in its separation, for the paces and the time of the stage that the server has told.
-SECONDS_LEFT = """async ([rates, etaSeconds]) => {
+SECONDS_LEFT = """async ([rates, etaSeconds, words]) => {
     const {pacesOf, secondsLeft} = await import("/static/js/left.js");
     const {INITIAL, withStage} = await import("/static/js/state.js");
-    const measured = [["separation", "demucs", 2], ["transcription", "gemma_3n", 9], ...rates];
-    const stages = measured.map(([stage, model, run_seconds_per_song_second]) => (
-        {stage, model, run_seconds_per_song_second}));
-    const state = {...INITIAL, phase: "processing", song: {duration_seconds: 100}, paces: pacesOf(stages)};
+    const measured = [["separation", "demucs", {demo: 2}], ["transcription", "gemma_3n", {tiny: 9}], ...rates];
+    const stages = measured.map(([stage, model, run_seconds_per_song_second_by_variant]) => (
+        {stage, model, run_seconds_per_song_second_by_variant}));
+    const song = {duration_seconds: 100, variants: {model_variant: "demo", transcription_model_variant: words}};
+    const state = {...INITIAL, phase: "processing", song, paces: pacesOf(stages)};
     return secondsLeft(withStage(state, "separation", {status: "processing", etaSeconds}));
 }"""
 
@@ -120,13 +121,20 @@ def test_several_songs_go_one_after_another_and_a_refused_one_holds_up_nothing(
 
 
 def test_the_time_left_in_all_is_told_when_all_of_it_was_measured(page: Page) -> None:
-    def left(whisper: float | None, karaoke: float | None, stage_seconds: float | None) -> float | None:
+    whisper, karaoke = {"tiny": 0.5, "large": 8.0}, {"full": 0.1}
+
+    def left(
+        whisper: dict[str, float], karaoke: dict[str, float], stage_seconds: float | None, words: str | None = "tiny"
+    ) -> float | None:
         rates = [["transcription", "whisper", whisper], ["karaoke", "karaoke", karaoke]]
-        seconds: float | None = page.evaluate(SECONDS_LEFT, [rates, stage_seconds])
+        seconds: float | None = page.evaluate(SECONDS_LEFT, [rates, stage_seconds, words])
         return seconds
 
-    assert left(0.5, 0.1, 30) == 90
-    assert [left(0.5, 0.1, None), left(None, 0.1, 30), left(0.5, None, 30)] == [None] * 3
+    assert left(whisper, karaoke, 30) == 90
+    assert [left(whisper, karaoke, None), left({}, karaoke, 30), left(whisper, {}, 30)] == [None] * 3
+    assert left(whisper, karaoke, 30, "large") == 840, "at the pace of its own variant"
+    assert left(whisper, karaoke, 30, "medium") is None, "no pace of another variant is a measurement"
+    assert left(whisper, karaoke, 30, None) is None
 
 
 def _row(page: Page, name: str) -> Locator:

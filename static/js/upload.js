@@ -24,7 +24,7 @@ export function createUpload(store, arrived) {
       const song = await uploadSong(file, variants, sent, running.signal);
       if (!shown()) return song;
       store.update((state) => withStage(state, "upload", { status: "complete", progress: 100, message: "" }));
-      arrived(song);
+      arrived({ ...song, variants });
       return song;
     } catch (error) {
       const status = error.code === "cancelled" ? "cancelled" : "failed";
