@@ -18,6 +18,7 @@ PORT = r":([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2]
 PATTERN = rf"^https?://[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*({PORT})?([/?][!-~]*)?$"  # of most URLs that are accepted
 PORTS = {"http": 80, "https": 443}
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last four bytes
+GIVEN_OUT = ipaddress.ip_network("2000::/3")  # all that the public Internet has of IPv6
 
 
 class Refused(Exception):
@@ -134,6 +135,8 @@ def _is_private(host: str) -> bool:
             inner = ipaddress.IPv4Address(address.packed[-4:])
         if inner is not None:
             return _is_private(str(inner))
+        if address not in GIVEN_OUT:  # Python takes some others for public, in which an IPv4 address may be hidden
+            return True
     return not address.is_global or address.is_multicast
 
 

@@ -325,6 +325,11 @@ def test_a_removed_song_is_told_of_no_more(library: Library, receiver: Receiver)
     ("http://[::ffff:192.168.1.1]/", "private network"),
     ("http://[2002:7f00:1::]/", "private network"),
     ("http://[64:ff9b::10.0.0.1]/", "private network"),
+    ("http://[64:ff9b:1::7f00:1]/", "private network"),
+    ("http://[fec0::1]/", "private network"),
+    ("http://[::127.0.0.1]/", "private network"),
+    ("http://[::ffff:0:127.0.0.1]/", "private network"),
+    ("http://[2001:db8::1]/", "private network"),
 ])  # fmt: skip
 def test_urls_that_are_never_called(url: str, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
@@ -333,7 +338,9 @@ def test_urls_that_are_never_called(url: str, words: str) -> None:
         outbound.post(url, b"", {}, allow_private=False)
 
 
-@pytest.mark.parametrize("url", ["https://example.com", f"http://{PUBLIC}:8080/a?b=c", "https://[2606:4700::1111]/"])
+@pytest.mark.parametrize("url", [
+    "https://example.com", f"http://{PUBLIC}:8080/a?b=c", "https://[2606:4700::1111]/", f"https://[64:ff9b::{PUBLIC}]/",
+])
 def test_urls_that_may_be_called(url: str) -> None:
     assert outbound.checked_url(url, allow_private=False).geturl() == url
     assert bool(re.match(outbound.PATTERN, url)) == ("[" not in url)
