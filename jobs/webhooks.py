@@ -125,14 +125,25 @@ class Webhooks:
 
     def claim(self, hook: Webhook) -> bool:
         """Take one to tell it, unless another process has."""
+        return self._hold(hook, hook.attempts + 1)
+
+    def postpone(self, hook: Webhook) -> None:
+        """Look at one later, unless another process has taken it; this is no attempt."""
+        self._hold(hook, hook.attempts)
+
+    def _hold(self, hook: Webhook, attempts: int) -> bool:
+        """Let one not be due for some time; whether it was as it was read."""
         mine = update(webhooks).where(webhooks.c.id == hook.id, webhooks.c.attempts == hook.attempts,
                                       webhooks.c.next_at == hook.next_at)  # fmt: skip
-        taken = {"attempts": hook.attempts + 1, "next_at": time.time() + LEASE_SECONDS}
+        held = {"attempts": attempts, "next_at": time.time() + LEASE_SECONDS}
         with self.store.database.writing() as connection:
-            return connection.execute(mine.values(taken)).rowcount == 1
+            return connection.execute(mine.values(held)).rowcount == 1
 
-    def settle(self, hook: Webhook, error: str | None, *, again: bool = True) -> str:
+    def settle(self, hook: Webhook, error: str | None, *, again: bool = True) -> str | None:
         """Note how an attempt at one ended, that was claimed.
+
+        Where it took longer than its lease another attempt may have begun. What was delivered stays so, and of those
+        that failed the last one counts.
 
         Parameters
         ----------
@@ -145,17 +156,19 @@ class Webhooks:
 
         Returns
         -------
-        str
-            The status that it has now.
+        str or None
+            The status that it has now; None when this attempt does not count, or it is there no more.
         """
         values: dict[str, Any] = {"error": error, "status": DELIVERED}
+        mine = update(webhooks).where(webhooks.c.id == hook.id)
         if error is not None:
+            mine = mine.where(webhooks.c.attempts == hook.attempts + 1, webhooks.c.status == WAITING)
             values["status"] = WAITING if again and hook.attempts < len(PAUSES) else GIVEN_UP
             if values["status"] == WAITING:
                 values["next_at"] = time.time() + PAUSES[hook.attempts]
         with self.store.database.writing() as connection:
-            connection.execute(update(webhooks).where(webhooks.c.id == hook.id).values(values))
-        return str(values["status"])
+            counts = connection.execute(mine.values(values)).rowcount == 1
+        return str(values["status"]) if counts else None
 
     def of_job(self, job: Job) -> list[Webhook]:
         """Those that tell of a job, or of its pipeline, oldest first."""

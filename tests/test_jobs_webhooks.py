@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import json
 import re
 import socket
 import threading
@@ -21,7 +22,7 @@ from standardwebhooks import WebhookVerificationError
 from config import Config
 from errors import InvalidInput, QueueFull
 from jobs import outbound, pipeline, webhooks
-from jobs.courier import Courier
+from jobs.courier import AT_ONCE_EACH, Courier
 from jobs.job import COMPLETED, FAILED
 from tests import contract
 from tests.library import Library
@@ -217,12 +218,117 @@ def test_a_host_whose_name_is_none_is_given_up(library: Library, host: str) -> N
 
 @pytest.mark.usefixtures("courier")
 def test_a_receiver_that_is_slow_holds_up_no_other(library: Library, receiver: Receiver) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        slow = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        for _ in range(10):
-            library.fail(submit(library, slow))
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.2", 0))) for _ in range(5)]
+        for port in [each.getsockname()[1] for each in silent] * 2:
+            library.fail(submit(library, f"http://127.0.0.2:{port}/"))
         library.fail(submit(library, receiver.url))
         receiver.messages(1)
+        begun = 0
+        for each in silent:
+            each.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    stack.enter_context(each.accept()[0])
+                    begun += 1
+        assert begun <= AT_ONCE_EACH
+
+
+def test_a_look_up_that_outlasts_the_lease_is_one_attempt(
+    library: Library, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    asked: list[str] = []
+    known, look_up = threading.Event(), socket.getaddrinfo
+
+    def slow(host: str, *arguments: Any, **options: Any) -> Any:
+        if host != "slow.example":
+            return look_up(host, *arguments, **options)
+        asked.append(host)
+        assert known.wait(20)
+        return look_up("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(webhooks, "LEASE_SECONDS", 0.0)
+    request.getfixturevalue("courier")
+    job_id = submit(library, f"http://slow.example:{receiver.server_port}/")
+    library.fail(job_id)
+    wait_until(lambda: asked, 10)
+    for count in (1, 2):  # the courier looks at what is due at least as often
+        library.fail(submit(library, receiver.url))
+        receiver.messages(count)
+    known.set()
+    wait_until(lambda: told(library, job_id) == [("delivered", 1, None)], 10, lambda: str(told(library, job_id)))
+    assert (len(asked), len(receiver.got)) == (1, 3)
+
+
+def test_an_attempt_that_ends_late_undoes_none_that_began_after_it(
+    library: Library, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "LEASE_SECONDS", 0.0)
+    hooks = library.studio.jobs.webhooks
+
+    def two_attempts() -> tuple[str, Any, Any]:
+        job_id = submit(library, receiver.url)
+        library.fail(job_id)
+        attempts = []
+        for _ in range(2):
+            (hook,) = hooks.due()
+            assert hooks.claim(hook)
+            attempts.append(hook)
+        return job_id, *attempts
+
+    job_id, first, second = two_attempts()
+    assert hooks.settle(first, "late") is None
+    assert told(library, job_id) == [("waiting", 2, None)]
+    assert hooks.settle(second, None) == "delivered"
+    assert hooks.settle(first, "late") is None
+    assert told(library, job_id) == [("delivered", 2, None)]
+    job_id, first, second = two_attempts()
+    assert hooks.settle(first, None) == "delivered"
+    assert hooks.settle(second, "no") is None
+    assert told(library, job_id) == [("delivered", 2, None)]
+
+
+def test_a_message_that_cannot_be_made_is_no_attempt_and_holds_up_no_other(
+    library: Library, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(webhooks, "LEASE_SECONDS", 0.1)
+    hooks = library.studio.jobs.webhooks
+    job_ids = [submit(library, receiver.url) for _ in range(2)]
+    for job_id in job_ids:
+        library.fail(job_id)
+    damaged = library.job(job_ids[0])
+
+    def store(parameters: str) -> None:
+        with hooks.store.database.writing() as connection:
+            connection.exec_driver_sql("update jobs set parameters = ? where id = ?", (parameters, damaged.id))
+
+    store("{no JSON")
+    request.getfixturevalue("courier")
+    wait_until(lambda: caplog.text.count("message could not be made") > len(webhooks.PAUSES) + 1, 20)
+    assert receiver.messages(1)[0]["data"]["job_id"] == job_ids[1]
+    (hook,) = hooks.of_job(damaged)
+    assert (hook.status, hook.attempts, hook.error) == ("waiting", 0, None)
+    store(json.dumps(damaged.parameters))
+    assert receiver.messages(2)[1]["data"]["job_id"] == damaged.id
+    wait_until(lambda: told(library, damaged.id) == [("delivered", 1, None)], 10)
+
+
+@pytest.mark.usefixtures("courier")
+def test_what_fails_within_is_not_told_in_its_own_words(
+    client: FlaskClient, library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look_up(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("(psycopg.Error) at 10.0.0.5, user studio")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    job_id = submit(library, "http://any.example/")
+    library.fail(job_id)
+    wait_until(lambda: told(library, job_id)[0][0] == "given_up", 20)
+    (shown,) = client.get(f"/jobs/{job_id}").json["webhooks"]
+    assert shown["error"] == "The service could not send it; its log says why."
+    assert "psycopg.Error" in caplog.text
 
 
 @pytest.mark.usefixtures("courier")
