@@ -36,3 +36,19 @@ export const iconUrl = (name) => `/static/icons.svg#${name}`;
 export function show(target, visible) {
   target.hidden = !visible;
 }
+
+/**
+ * Change the page; where that takes away what had the focus, it goes on instead of falling to the page's beginning.
+ *
+ * @param {Element[]} watched only if one of these has the focus, or holds what has it
+ * @param {() => void} change
+ * @param {(had: Element) => (Element | undefined)[]} next where it may go, the best first; asked after the change
+ */
+export function withFocus(watched, change, next) {
+  const had = document.activeElement;
+  const ours = watched.some((one) => one.contains(had));
+  change();
+  if (ours && !canHaveFocus(had)) next(had).find(canHaveFocus)?.focus();
+}
+
+const canHaveFocus = (target) => Boolean(target?.checkVisibility({ visibilityProperty: true })) && !target.matches(":disabled");

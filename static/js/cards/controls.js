@@ -1,6 +1,6 @@
 /** Start, pause, cancel, another song: which of them there is depends on the phase. */
 
-import { byId, show } from "../dom.js";
+import { byId, show, withFocus } from "../dom.js";
 import { songs } from "../format.js";
 import { count, isSending } from "../queue/entries.js";
 import { isPaused } from "../state.js";
@@ -9,6 +9,8 @@ import { chosenVariants } from "./options.js";
 export function createControls(actions, queued) {
   const [form, options, fields] = ["start-form", "options", "options-fields"].map(byId);
   const [start, pause, cancel, another] = ["start", "pause", "cancel", "another"].map(byId);
+  const buttons = [start, pause, cancel, another];
+  const next = [cancel, another, byId("file"), start];
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -20,10 +22,12 @@ export function createControls(actions, queued) {
     if (pause.dataset.does === "resume") actions.goOn();
     else actions.pause();
   });
-  cancel.addEventListener("click", actions.cancel);
+  cancel.addEventListener("click", () => cancel.getAttribute("aria-disabled") !== "true" && actions.cancel());
   another.addEventListener("click", actions.reset);
 
-  return function render(state) {
+  return (state) => withFocus(buttons, () => render(state), () => next);
+
+  function render(state) {
     const { phase, file, queue, models, cancelling, pausing, jobId } = state;
     const waiting = file || isSending(queue) ? 0 : count(queue, "waiting");
     const busy = phase === "uploading" || phase === "processing";
@@ -34,13 +38,13 @@ export function createControls(actions, queued) {
     start.textContent = waiting ? `Start processing ${songs(waiting)}` : "Start processing";
     show(start, phase === "idle");
     const paused = isPaused(state);
-    show(pause, phase === "processing");
+    show(pause, busy); // from the upload on, though it cannot be paused: nothing moves when it can
     pause.dataset.does = paused ? "resume" : "pause";
     pause.setAttribute("aria-disabled", cancelling || pausing || !jobId); // keeps the focus, unlike disabled
     pause.textContent = paused ? "Resume" : pausing ? "Pausing…" : "Pause";
     show(cancel, busy);
-    cancel.disabled = cancelling;
+    cancel.setAttribute("aria-disabled", cancelling);
     cancel.textContent = cancelling ? "Cancelling…" : "Cancel";
     show(another, phase === "ended");
-  };
+  }
 }

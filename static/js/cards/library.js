@@ -1,13 +1,15 @@
 /** The songs that are on the server: search, open, delete. */
 
 import { getSongs } from "../api.js";
-import { byId, element, icon, show } from "../dom.js";
+import { byId, element, icon, show, withFocus } from "../dom.js";
 import { duration } from "../format.js";
 
 const PAGE = 12; // songs asked for at once
 const TYPING_MS = 200; // a pause in typing before the search is asked for
 const SECOND_THOUGHT_MS = 4000; // how long a delete button waits to be pressed again
 const STATUS_WORDS = { queued: "Waiting", processing: "Processing", paused: "Paused", completed: "Ready", failed: "Failed", cancelled: "Cancelled" };
+
+const ELSEWHERE = ["file", "cancel", "another"]; // takes the focus when the last song is deleted; one of them is always there
 
 /** @param {{open: (fileId: string) => void, remove: (fileId: string) => Promise<void>}} actions */
 export function createLibrary(actions) {
@@ -21,11 +23,25 @@ export function createLibrary(actions) {
     const search = field.value.trim();
     const answer = await getSongs(search, offset, PAGE).catch(() => null);
     if (!answer || mine !== asked) return; // the badge says that the server is gone; or another search came after
+    const before = songs;
     songs = [...songs.slice(0, offset), ...answer.songs];
+    withFocus([section], () => fill(answer.total, search), (had) => heirs(had, before, offset));
+  }
+
+  function fill(total, search) {
     list.replaceChildren(...songs.map(row));
-    about.textContent = answer.total === 1 ? "1 song" : answer.total ? `${answer.total} songs` : "No song is called that";
-    show(more, songs.length < answer.total);
-    show(section, Boolean(answer.total || search));
+    about.textContent = total === 1 ? "1 song" : total ? `${total} songs` : "No song is called that";
+    show(more, songs.length < total);
+    show(section, Boolean(total || search));
+  }
+
+  /** Where the focus goes when the rows were made anew: to the same song, or to the one that has its place now. */
+  function heirs(had, before, offset) {
+    const old = had.closest("[data-song]");
+    const place = old ? before.findIndex((song) => song.file_id === old.dataset.song) : offset;
+    const same = [...list.children].find(({ dataset }) => dataset.song === old?.dataset.song);
+    const neighbour = list.children[place] ?? list.lastElementChild;
+    return [same?.children[[...old.children].indexOf(had)], neighbour?.firstElementChild, field, ...ELSEWHERE.map(byId)];
   }
 
   function row(song) {
@@ -56,7 +72,8 @@ export function createLibrary(actions) {
         setTimeout(ask, SECOND_THOUGHT_MS, false);
         return;
       }
-      button.disabled = true;
+      if (button.getAttribute("aria-disabled") === "true") return;
+      button.setAttribute("aria-disabled", "true"); // keeps the focus, unlike disabled
       await actions.remove(song.file_id);
       load();
     });

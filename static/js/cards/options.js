@@ -23,9 +23,9 @@ export function createOptions() {
   };
 }
 
-/** The form fields of an upload that say which models are chosen. */
+/** The form fields of an upload that say which models are chosen; `data-next` is the choice for songs that come while the demo runs. */
 export function chosenVariants() {
-  return Object.fromEntries(CHOICES.map(({ select }) => [byId(select).name, chosen(byId(select))]));
+  return Object.fromEntries(CHOICES.map(({ select }) => [byId(select).name, byId(select).dataset.next ?? chosen(byId(select))]));
 }
 
 const chosen = (select) => select.dataset.chosen ?? select.value;

@@ -5,7 +5,6 @@ import { byId, show } from "../dom.js";
 /** @param {{take: (files: File[]) => void}} queued */
 export function createPicker(queued) {
   const [picker, input, change] = [byId("picker"), byId("file"), byId("change")];
-  let open = true;
 
   input.addEventListener("change", () => {
     if (input.files.length) queued.take([...input.files]);
@@ -13,12 +12,10 @@ export function createPicker(queued) {
   });
   change.addEventListener("click", () => input.click());
   byId("queue-add").addEventListener("click", () => input.click());
-  acceptDrops((files) => open && files.length && queued.take(files));
+  acceptDrops((files) => files.length && queued.take(files));
 
-  return function render({ phase, file, song, queue }) {
+  return function render({ phase, file, song }) {
     const idle = phase === "idle";
-    open = idle || queue.length > 0;
-    document.body.classList.toggle("accepts-drops", open);
     show(picker, idle && !file && !song);
     show(change, idle && file !== null);
   };

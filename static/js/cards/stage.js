@@ -1,6 +1,6 @@
 /** One stage: its bar, its status and what the server says of it. */
 
-import { byId, iconUrl, show } from "../dom.js";
+import { byId, iconUrl, show, withFocus } from "../dom.js";
 import { sentence, timeLeft } from "../format.js";
 
 const STAGES = {
@@ -56,7 +56,7 @@ export function createStage(name, actions) {
     note.textContent = stage.note ? `${sentence(stage.note.message)} ${stage.note.progress}%` : "";
     show(note, stage.note !== null);
     failedJob = ["failed", "cancelled"].includes(stage.status) ? stage.jobId : null;
-    show(again, failedJob !== null);
+    withFocus([again], () => show(again, failedJob !== null), () => [byId("cancel"), byId("another")]);
   };
 }
 

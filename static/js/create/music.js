@@ -1,7 +1,7 @@
 /** Music from text: the form, how it goes, and what was made. */
 
 import { generateMusic, startModel } from "../api.js";
-import { byId, show } from "../dom.js";
+import { byId } from "../dom.js";
 import { fillVariants } from "../cards/variants.js";
 import { duration } from "../format.js";
 import { createTaskButtons } from "../tasks/buttons.js";
@@ -16,7 +16,7 @@ const LIMITED = { "music-seconds": "duration", "music-temperature": "temperature
 /** @param {ReturnType<import("../tasks/actions.js").createTaskActions>} tasks */
 export function createMusic(tasks) {
   const [form, fields, prompt, seconds, length] = ["music-form", "music-fields", "music-prompt", "music-seconds", "music-length"].map(byId);
-  const [variant, source, sourceField, sourceAbout] = ["music-variant", "music-source", "music-source-field", "music-source-about"].map(byId);
+  const [variant, source, sourceAbout] = ["music-variant", "music-source", "music-source-about"].map(byId);
   const [start, cancel] = ["music-start", "music-cancel"].map(byId);
   const renderButtons = createTaskButtons(start, cancel, () => tasks.cancel("music"));
   const renderProgress = createTaskProgress(byId("music-progress"), "Music generation");
@@ -53,7 +53,8 @@ export function createMusic(tasks) {
     source.options[1].textContent = hears ? "The tune of this song" : "The end of this song";
     const name = song?.title || song?.filename || "the song above";
     const what = hears ? `Follows the tune of ${name}.` : `Goes on from the last 10 seconds of ${name}.`;
-    sourceAbout.textContent = source.value === "song" ? what : "";
+    source.disabled = song === null;
+    sourceAbout.textContent = !song ? "Open a song above to go on from its end." : source.value === "song" ? what : "";
   }
 
   /** Which variants there are, and between which numbers the server takes a field. */
@@ -74,7 +75,6 @@ export function createMusic(tasks) {
     [models, song] = [state.models, state.song];
     fields.disabled = isOnTheWay(music) || !models;
     renderButtons(music, models !== null);
-    show(sourceField, song !== null);
     renderSource();
     renderProgress(music);
     renderMade(music);

@@ -19,8 +19,9 @@ export function createQueueActions(store, actions, follow) {
   const put = (id, change) => store.update((state) => withEntry(state, id, change));
   const entry = (id) => store.state.queue.find((one) => one.id === id);
 
-  /** Files were chosen or dropped: one alone is the page's song, several are a queue. */
+  /** Files were chosen or dropped: one alone is the page's song, several are a queue; so is one beside a song under way. */
   function take(files) {
+    if (store.state.phase === "ended" && !store.state.queue.length) actions.reset(); // they are the next song
     const { queue, phase } = store.state;
     const idle = phase === "idle";
     if (files.length === 1 && !queue.length && idle) return actions.choose(files[0]);

@@ -1,9 +1,11 @@
 /** The queue of songs: a row for each, and the uploads as a whole. */
 
-import { byId, show } from "../dom.js";
+import { byId, show, withFocus } from "../dom.js";
 import { size, songs, timeLeft } from "../format.js";
 import { count, isEnded, isSending, uploads } from "./entries.js";
 import { announcement, createRow } from "./row.js";
+
+const NEXT = ["queue-add", "file", "cancel", "another"]; // takes the focus when its row or the whole queue has gone
 
 export function createQueue(actions) {
   const [section, list, about, detail] = ["queue", "queue-songs", "queue-about", "queue-detail"].map(byId);
@@ -50,11 +52,15 @@ export function createQueue(actions) {
   return function render({ queue, song }) {
     if (last[0] === queue && last[1] === song) return;
     last = [queue, song];
+    withFocus([section], () => change(queue, song), (had) => [...(had.closest(".queue-row")?.querySelectorAll("button") ?? []), ...NEXT.map(byId)]);
+  };
+
+  function change(queue, song) {
     show(section, queue.length > 0);
     renderRows(queue, song?.file_id);
     renderHead(queue);
     tell(queue);
-  };
+  }
 }
 
 /** "2 of 5 uploaded · 1 ready · 1 failed". */

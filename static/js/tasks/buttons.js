@@ -1,6 +1,6 @@
 /** A task's two buttons, one of which is there: to start it, and to cancel it. The focus goes from one to the other. */
 
-import { show } from "../dom.js";
+import { show, withFocus } from "../dom.js";
 import { isOnTheWay } from "./tasks.js";
 
 /**
@@ -14,11 +14,12 @@ export function createTaskButtons(start, cancel, onCancel) {
   /** @param {boolean} possible whether it can be started now */
   return function render(task, possible) {
     const busy = isOnTheWay(task);
-    const focused = [start, cancel].includes(document.activeElement);
-    start.disabled = !possible;
-    show(start, !busy);
-    show(cancel, busy);
-    if (focused) (busy ? cancel : start).focus();
+    const change = () => {
+      start.disabled = !possible;
+      show(start, !busy);
+      show(cancel, busy);
+    };
+    withFocus([start, cancel], change, () => [cancel, start]);
     cancel.setAttribute("aria-disabled", task.cancelling || task.status !== "running"); // keeps the focus, unlike disabled
     cancel.textContent = task.cancelling ? "Cancelling…" : "Cancel";
   };
