@@ -1,6 +1,7 @@
 """How request bodies are read: JSON or form alike, uploads straight to disk, half ones removed."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,6 +11,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.utils import cached_property
 
 from errors import InvalidInput
+from storage.files import Arriving
 
 MAX_BODY_BYTES = 1024 * 1024  # of a body that is read into memory; files are streamed
 
@@ -19,7 +21,7 @@ class StudioRequest(Request):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.incoming: list[Path] = []
+        self.incoming: list[Arriving] = []
         if self.mimetype != "multipart/form-data":
             self.max_content_length = MAX_BODY_BYTES
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -55,9 +57,8 @@ class StudioRequest(Request):
         """Werkzeug's hook for where an uploaded file goes; raises StorageFull when there is too little room for it."""
         files = current_app.extensions["studio"].files
         files.check_room(total_content_length or 0)
-        path: Path = files.incoming_upload()
-        self.incoming.append(path)
-        return path.open("w+b")
+        self.incoming.append(files.open_incoming(files.incoming_upload()))
+        return self.incoming[-1]
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """The body's fields: a JSON object, a form with its files (which are then refused), or nothing at all.
@@ -83,9 +84,7 @@ class StudioRequest(Request):
 
     def remove_incoming(self) -> None:
         """Remove uploads that were not moved into place, however the request ended."""
-        if not self.incoming:
-            return
-        for storage in self.files.values() if "files" in self.__dict__ else ():
-            storage.close()
-        for path in self.incoming:
-            path.unlink(missing_ok=True)
+        for file in self.incoming:
+            with suppress(OSError):  # a full disk does not take the last of it
+                file.close()  # or its room is not free yet
+            Path(file.name).unlink(missing_ok=True)

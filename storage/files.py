@@ -1,6 +1,7 @@
 """The files: uploads by song id, results by song, model and job; half-written ones are never visible."""
 
 import errno
+import io
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -54,14 +56,22 @@ class Files:
             When less than `min_free_bytes` would be left; what makes room, and reads, goes on.
         """
         for folder, more in ((self.uploads, arriving_bytes), (self.outputs, 0)):
-            free = shutil.disk_usage(folder).free
-            if free - more < self._min_free_bytes:
-                raise StorageFull(f"The disk is nearly full: {free // MEBIBYTE} MiB are free, of which "
-                                  f"{self._min_free_bytes // MEBIBYTE} MiB are kept; remove songs or make room.")
+            self._check_disk(folder, more)
+
+    def _check_disk(self, folder: Path, more: int) -> None:
+        """Raise StorageFull when the disk of a folder would have too little room left."""
+        free = shutil.disk_usage(folder).free
+        if free - more < self._min_free_bytes:
+            raise StorageFull(f"The disk is nearly full: {free // MEBIBYTE} MiB are free, of which "
+                              f"{self._min_free_bytes // MEBIBYTE} MiB are kept; remove songs or make room.")
 
     def incoming_upload(self) -> Path:
         """A fresh name for an upload in progress, which tells whose it is."""
         return self._incoming(uuid.uuid4().hex)
+
+    def open_incoming(self, incoming: Path) -> "Arriving":
+        """An upload in progress, to be written; StorageFull as soon as there is too little room for more of it."""
+        return Arriving(incoming, partial(self._check_disk, self.uploads))
 
     def complete_upload(self, incoming: Path, file_id: str, extension: str) -> Path:
         """Name a complete upload after its song, not yet in place: when we die now, remove_abandoned() knows it."""
@@ -184,6 +194,30 @@ class Files:
     def _incoming(self, name: str) -> Path:
         """A path for an upload that is not in place yet: of this process."""
         return self.uploads / INCOMING / OWNER_END.join((socket.gethostname(), str(os.getpid()), name))
+
+
+class Arriving(io.BufferedRandom):
+    """A file that is written while there is room.
+
+    Each upload sees room for itself when it begins. Together they may have too little, and one that does not say how
+    large it is has promised nothing; so what counts is what is free as they are written. To keep room for what was
+    announced would let anybody take all of it, by announcing much and sending nothing.
+
+    Parameters
+    ----------
+    path : Path
+    check : callable
+        Raises StorageFull when there is no room for so many bytes more.
+    """
+
+    def __init__(self, path: Path, check: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path, "w+"))
+        self._check = check
+
+    def write(self, data: Any) -> int:
+        """Write some bytes; StorageFull when there is no room for them."""
+        self._check(len(data))
+        return super().write(data)
 
 
 def _owner_died(path: Path) -> bool:

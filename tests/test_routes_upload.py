@@ -2,8 +2,11 @@
 
 import io
 import re
+import shutil
 import socket
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +324,60 @@ def test_a_half_upload_is_never_seen_and_goes_away(server: Server, tone: Path) -
         assert server.get("/songs").json()["total"] == songs
     wait_until(lambda: not list(incoming.iterdir()), 10, lambda: "the half file to go")
     assert server.get("/songs").json()["total"] == songs
+
+
+class Body(io.BufferedReader):
+    """A form with a file, in the midst of which something else happens."""
+
+    def __init__(self, path: Path, meanwhile: Callable[[], object]) -> None:
+        head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        whole = head + path.read_bytes() + b"\r\n--b--\r\n"
+        self.size, self._meanwhile = len(whole), meanwhile
+        super().__init__(io.BytesIO(whole))  # type: ignore[arg-type]
+
+    def readinto(self, buffer: Any) -> int:
+        """As a file's."""
+        begun, size = self.tell() > 0, super().readinto(buffer)
+        if begun:
+            meanwhile, self._meanwhile = self._meanwhile, lambda: None
+            meanwhile()
+        return size
+
+
+class TestLittleRoom:
+    """A disk that has room for one song and a half besides what is to stay free."""
+
+    KEPT = 5_000_000
+
+    @pytest.fixture
+    def config(self, config: Config) -> Config:
+        return replace(config, min_free_disk=self.KEPT)
+
+    @pytest.mark.parametrize("chunked", [False, True])
+    def test_uploads_that_arrive_together_leave_what_is_to_stay_free(
+        self, client: FlaskClient, config: Config, tone: Path, monkeypatch: pytest.MonkeyPatch, chunked: bool
+    ) -> None:
+        usage, disk_bytes = type(shutil.disk_usage(config.upload_folder)), self.KEPT + tone.stat().st_size * 3 // 2
+
+        def written() -> int:
+            return sum(path.stat().st_size for path in config.upload_folder.rglob("*") if path.is_file())
+
+        least = [disk_bytes]
+
+        def disk_usage(_: Path) -> Any:
+            least.append(disk_bytes - written())
+            return usage(disk_bytes, written(), least[-1])
+
+        monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+        others: list[TestResponse] = []
+        body = Body(tone, lambda: others.append(send(client, tone)))
+        length = {"headers": {"Transfer-Encoding": "chunked"}} if chunked else {"content_length": body.size}
+        kind = "multipart/form-data; boundary=b"
+        answer = client.post("/upload", input_stream=body, content_type=kind, **length)
+        assert [other.status_code for other in others] == [200], "it came second and was there first"
+        contract.error(answer, 507, "storage_full")
+        assert written() == others[0].json["size_bytes"]
+        assert len(least) > 3
+        assert min(least) >= self.KEPT
+        assert client.delete(f"/songs/{others[0].json['file_id']}").status_code == 200
+        assert send(client, tone).status_code == 200, "there is room again"
