@@ -6,6 +6,7 @@
 # make mutate   send 5000 damaged songs, a thousand of each format; a few of them are among the tests
 # make chaos    hurt a service for ten minutes, then see that every job has ended truly; one round is among the tests
 # make schemathesis  draw two hundred requests for each operation of the API's description; three are among the tests
+# make load     a thousand clients listen for a minute while jobs run: red when an event does not reach all of them
 # make audit    ask PyPI for known weaknesses of all installed packages; needs the network
 # make install  set up alone
 # make train-demo  make the demo models anew from nothing, in train_demo/; hours
@@ -22,7 +23,7 @@ AUDIT := .venv-audit
 PIP_AUDIT := pip-audit==2.10.1
 TEST_PACKAGES := chromium-headless-shell curl espeak-ng fluidsynth fluid-soundfont-gm redis-server
 
-.PHONY: install run demo test test-audiocraft train-demo check bench audit mutate chaos schemathesis
+.PHONY: install run demo test test-audiocraft train-demo check bench load audit mutate chaos schemathesis
 
 install: $(INSTALLED)
 
@@ -58,6 +59,9 @@ check: $(INSTALLED_DEV)
 bench: $(INSTALLED_DEV)
 	@sh tests/install_packages.sh $(TEST_PACKAGES)
 	$(BIN)/python -m bench.run
+
+load: $(INSTALLED_DEV)
+	$(BIN)/python -m bench.load $(ARGS)
 
 # A build of torch (2.13.0+cpu) is known by its version alone. --strict: what cannot be looked up is no good news.
 audit: $(INSTALLED) $(AUDIT)/.installed
