@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ MOST_UNREAD = 16  # messages of one WebSocket that wait to be handled
 UNREAD_SECONDS = 0.01
 IDLE_SECONDS = 90.0  # a connection on which nothing moves for so long while we wait for it is closed; pings come sooner
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+BACKLOG = 1024  # connections that wait to be accepted: after a restart everybody comes at once
 BREATH_SECONDS = 0.1  # before another try to accept when there was no descriptor left
 
 
@@ -56,6 +58,7 @@ def patch(mode: str) -> None:
             return read(self)
 
         websocket.RFC6455WebSocket.wait = wait
+        eventlet.listen = partial(eventlet.listen, backlog=BACKLOG)  # 50 otherwise; the next try comes a second later
         _go_on_accepting()
         _look_up_in_threads()
     elif mode == "gevent":
@@ -184,12 +187,14 @@ def _gevent_options(door: "Door") -> dict[str, Any]:
 
         return Greenlet.spawn(pass_by)
 
-    return {"spawn": spawn}
+    return {"spawn": spawn, "backlog": BACKLOG}
 
 
 def _threading_options(door: "Door") -> dict[str, Any]:
     """For werkzeug.serving.run_simple()."""
-    from werkzeug.serving import WSGIRequestHandler
+    from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler
+
+    BaseWSGIServer.request_queue_size = BACKLOG
 
     class Handler(WSGIRequestHandler):
         """One connection."""

@@ -1,6 +1,7 @@
 """One address that opens more connections than it may, in each mode of the server: the others do not notice."""
 
 import resource
+import signal
 import socket
 import time
 import wave
@@ -15,8 +16,9 @@ from requests.adapters import HTTPAdapter
 from tests.serving import Server, wait_until
 
 MOST, TRIED = 20, 120
+AT_ONCE = 200  # more than the servers let wait by themselves
 LONG_BYTES = 20_000_000  # more than the buffers of a connection hold
-GREEDY = "127.0.0.2"  # any of 127.0.0.0/8 may be one's own address
+GREEDY, DRIPPING, MANY = "127.0.0.2", "127.0.0.3", "127.0.0.4"  # any of 127.0.0.0/8 may be one's own address
 LONGEST_ANSWER_SECONDS = 1.0  # on a busy machine; milliseconds on a free one
 BEGINNINGS = {
     "idle": b"",
@@ -46,11 +48,11 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     assert running.stop() == 0
 
 
-def greedy(server: Server, count: int, beginning: bytes = b"") -> list[socket.socket]:
+def greedy(server: Server, count: int, beginning: bytes = b"", address: str = GREEDY) -> list[socket.socket]:
     """So many connections from one address, each with the beginning of a request."""
     opened = []
     for _ in range(count):
-        opened.append(socket.create_connection(("127.0.0.1", server.port), timeout=10, source_address=(GREEDY, 0)))
+        opened.append(socket.create_connection(("127.0.0.1", server.port), timeout=10, source_address=(address, 0)))
         opened[-1].sendall(beginning)
     return opened
 
@@ -106,6 +108,33 @@ def test_who_opens_many_connections_gets_so_many_and_the_others_are_served(servi
 
     wait_until(welcome, 10, lambda: "the address to be let in again")
     session.close()
+
+
+def test_who_sends_a_byte_at_a_time_holds_up_nobody_and_leaves_nothing(service: Server) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + bytes(150_000)
+    head = BEGINNINGS["upload"].removesuffix(b"--x\r\n").replace(b": 999", b": 999999")
+    incoming = service.uploads / ".incoming"
+    opened = greedy(service, MOST, head + part, DRIPPING)
+    wait_until(lambda: len(list(incoming.iterdir())) == MOST, 10, lambda: str(list(incoming.iterdir())))
+    for _ in range(3):
+        for each in opened:
+            each.sendall(b"\0")
+        others_are_answered(service)
+    for each in opened:
+        each.close()
+    wait_until(lambda: not list(incoming.iterdir()), 10, lambda: str(list(incoming.iterdir())))
+
+
+def test_those_who_come_at_once_wait_until_they_are_let_in(service: Server) -> None:
+    assert service.process is not None
+    service.process.send_signal(signal.SIGSTOP)  # it is busy
+    try:
+        opened = greedy(service, AT_ONCE, address=MANY)
+    finally:
+        service.process.send_signal(signal.SIGCONT)
+    others_are_answered(service)
+    for each in opened:
+        each.close()
 
 
 def test_who_leaves_in_the_middle_of_a_download_leaves_nothing(service: Server, tmp_path: Path) -> None:
