@@ -32,6 +32,13 @@ SETTLED = """async () => {
     }
 }"""
 
+# A file dropped from outside, as the browser itself would hand it to the page.
+DROP = """([name, bytes]) => {
+    const carried = new DataTransfer();
+    carried.items.add(new File([new Uint8Array(bytes)], name, {type: "audio/wav"}));
+    document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true}));
+}"""
+
 
 def launch(playwright: Playwright, *flags: str) -> Browser:
     """A Chromium without a window, with flags beside the usual ones."""

@@ -1,5 +1,6 @@
 """The pages: served with strict headers, and nothing in them points to other hosts."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def test_nothing_of_ours_points_to_other_hosts() -> None:
     for path in ours:
         found = re.findall(r"""(?:https?:)?//[\w.-]+\.\w+[^\s"'`)]*""", path.read_text(encoding="utf-8"))
         assert [link for link in found if not link.startswith(SPECIFICATIONS)] == [], path
+
+
+@pytest.mark.parametrize(
+    "folder", [STATIC / "vendor", Path(__file__).parent / "vendor"], ids=lambda path: path.parent.name
+)
+def test_what_is_vendored_is_what_its_table_says(folder: Path) -> None:
+    table = (folder / "README.md").read_text(encoding="utf-8")
+    noted = dict(re.findall(r"^\| `(\S+)` \|.*\| `([0-9a-f]{64})` \|$", table, flags=re.MULTILINE))
+    there = [path for path in folder.rglob("*.*") if path.suffix in (".js", ".woff2")]
+    assert noted == {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in there}
 
 
 @pytest.mark.parametrize("name", ["css/swagger-ui.css", "js/swagger-ui-bundle.js"])

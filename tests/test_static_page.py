@@ -1,5 +1,6 @@
 """The page in a real browser, against a real server with real workers."""
 
+import colorsys
 import io
 import os
 import re
@@ -9,12 +10,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Response, Route, expect
 
-from tests.browser import under_strict_policy, watch
+from tests.browser import DROP, settle, under_strict_policy, watch
 from tests.serving import Server
 
 STAGES = ("upload", "separation", "transcription", "karaoke")
@@ -22,12 +24,30 @@ RATE = 44100
 JOB_MILLISECONDS = 120_000
 OpenPage = Callable[..., Page]
 
-# A file dropped from outside, as the browser itself would hand it to the page.
-DROP = """([name, bytes]) => {
-    const carried = new DataTransfer();
-    carried.items.add(new File([new Uint8Array(bytes)], name, {type: "audio/wav"}));
-    document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true}));
+# Adds up how far what is seen jumps, except where the person at the screen has just done something.
+SHIFTS = """(() => {
+    window.shifted = [];
+    new PerformanceObserver((list) => shifted.push(...list.getEntries().filter(({hadRecentInput}) => !hadRecentInput)))
+        .observe({type: "layout-shift", buffered: true});
+})()"""
+
+# What has moved so far, once the browser has drawn what was done: how much, and what it was.
+MOVED = """async () => {
+    for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+    const about = ({node, previousRect: before, currentRect: now}) => `${node?.id}: ${before.y} to ${now.y}`;
+    return shifted.filter(({value}) => value > 0.0005).map(({value, sources}) => [value, ...sources.map(about)]);
 }"""
+
+# A file from outside is moved over the page.
+DRAG = """(type) => {
+    const carried = new DataTransfer();
+    carried.items.add(new File([], "song.wav"));
+    document.body.dispatchEvent(new DragEvent(type, {dataTransfer: carried, bubbles: true, cancelable: true}));
+}"""
+
+STYLE = "(one, [part, name]) => getComputedStyle(one, part)[name]"
+MARKUP = "<script>alert(1)</script> <img src=x onerror=alert(2)>"
+TONES = {"waiting": "grey", "processing": "blue", "complete": "green", "failed": "red"}
 
 
 @pytest.fixture
@@ -138,12 +158,172 @@ def test_badge_follows_the_server(open_page: OpenPage, tmp_path: Path, weights_d
     page = open_page(server)
     badge = page.locator("#connection")
     expect(badge).to_have_attribute("data-status", "connected")
+    assert _pulse(page) == ("pulse", "green")
     assert server.stop() == 0
     expect(badge).to_have_text("Disconnected")
     expect(badge).to_have_attribute("data-status", "disconnected")
+    assert _pulse(page) == ("pulse", "red")
     server.start(ready=False)
     expect(badge).to_have_text("Connected", timeout=15_000)
     assert server.stop() == 0
+
+
+def test_the_page_looks_as_it_was_wished(studio: Server, open_page: OpenPage) -> None:
+    page = open_page(studio)
+    sky = [_hue(colour) for colour in re.findall(r"rgb\([^)]*\)", _style(page.locator("body"), "backgroundImage"))]
+    assert (sky[0], sky[-1]) == ("purple", "blue")
+    dropzone, icon = page.locator(".dropzone"), page.locator(".dropzone-icon svg")
+    expect(icon).to_be_visible()
+    before = [_style(dropzone, name) for name in ("borderTopStyle", "borderTopColor", "backgroundColor")]
+    dropzone.hover()
+    settle(page)
+    after = [_style(dropzone, name) for name in ("borderTopStyle", "borderTopColor", "backgroundColor")]
+    assert before[0] == after[0] == "dashed"
+    assert before[1] != after[1]
+    assert before[2] != after[2]
+    card = _card(page, "separation")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for status, tone in TONES.items():
+            card.evaluate("(one, status) => (one.dataset.status = status)", status)
+            settle(page)
+            assert _hue(_style(card.locator(".stage-status"), "color")) == tone, (scheme, status)
+            moving = [_style(card.locator(part), "animationName") for part in (".glyph", ".bar-fill")]
+            assert moving == (["turn", "flow"] if status == "processing" else ["none", "none"])
+            drawn = _style(card.locator(".bar-fill"), "backgroundImage")
+            assert drawn.startswith("linear-gradient" if status != "waiting" else "none")
+
+
+@pytest.mark.parametrize("width", [1280, 800, 390])
+def test_nothing_jumps_while_the_page_starts_and_while_a_song_arrives(
+    studio: Server, browser: Browser, tmp_path: Path, width: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 1400}, reduced_motion="reduce")
+    page.add_init_script(SHIFTS)
+    script, models = _kept_back(page, "**/js/page.js"), _kept_back(page, "**/models")
+    with page.expect_request("**/js/page.js"):
+        page.goto(studio.url, wait_until="commit")
+    page.evaluate("document.fonts.ready")
+    page.evaluate(MOVED)
+    script[0].continue_()
+    expect(page.locator("#connection")).to_have_text("Connected")
+    assert page.evaluate(MOVED) == [], "the stage cards"
+    models[0].continue_()
+    expect(page.locator("#demo-about")).not_to_be_empty()
+    expect(page.locator("#demo-start")).to_be_visible()
+    assert page.evaluate(MOVED) == [], "the models"
+    page.set_input_files("#file", _tone(tmp_path / "Dusk - River.wav", seconds=1))
+    pause, cancel = page.locator("#pause"), page.locator("#cancel")
+    with _held(studio.worker_pids()):
+        upload = _kept_back(page, "**/upload*")
+        _start(page)
+        expect(pause).to_have_attribute("aria-disabled", "true")
+        left, right = pause.bounding_box(), cancel.bounding_box()
+        assert left
+        assert right
+        assert (left["y"], left["width"]) == (right["y"], pytest.approx(right["width"], abs=1))
+        assert right["x"] - left["x"] - left["width"] >= 8, "the buttons stand apart"
+        stages = page.locator("#stages").bounding_box()
+        page.evaluate(MOVED)
+        page.evaluate("void (shifted.length = 0)")
+        upload[0].continue_()
+        expect(page.locator("#song-facts")).to_contain_text("44.1 kHz")
+        expect(pause).to_have_attribute("aria-disabled", "false")
+        assert page.evaluate(MOVED) == [], "the song"
+        told = "Step 2 of 4: Separation, about 50 s left in all at the pace of earlier songs"
+        page.locator("#progress-summary").evaluate("(line, told) => (line.textContent = told)", told)
+        assert page.locator("#stages").bounding_box() == stages, "a time that is told"
+        cancel.click()
+        another = page.get_by_role("button", name="Process another song")
+        expect(another).to_be_visible()
+        whole = another.bounding_box()
+        assert whole
+        assert whole["width"] > 2 * left["width"], "one button takes the place of two"
+        assert (whole["y"], whole["height"]) == (left["y"], left["height"])
+    page.close()
+
+
+def test_the_focus_goes_on_when_what_had_it_is_gone(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(studio)
+    button = page.get_by_role("button")
+    cancel, another = page.locator("#cancel"), page.locator("#another")
+    page.set_input_files("#file", _tone(tmp_path / "Dusk - River.wav", seconds=1))
+    with _held(studio.worker_pids()):
+        page.locator("#start").press("Enter")
+        expect(cancel).to_be_focused()
+        expect(page.locator("#song-facts")).to_contain_text("44.1 kHz")
+        cancel.press("Enter")
+        expect(another).to_be_focused()
+        page.get_by_role("button", name="Try again: separation").press("Enter")
+        expect(cancel).to_be_focused()
+        cancel.press("Enter")
+        expect(another).to_be_focused()
+        page.reload()
+        page.get_by_role("button", name="Try again: separation").press("Enter")
+        expect(cancel).to_be_focused()
+        cancel.press("Enter")
+        expect(another).to_be_focused()
+        another.press("Enter")
+        expect(page.locator("#file")).to_be_focused()
+        for name in ("Hill", "Meadow"):
+            studio.upload(_tone(tmp_path / "tone.wav", seconds=1), name=f"Dusk Focus - {name}.wav")
+        search = page.get_by_label("Search songs")
+        search.fill("Dusk Focus")
+        expect(page.locator("#library .library-title")).to_have_text(["Meadow", "Hill"])
+        for name, next_one in (("Meadow", button.filter(has_text="Hill")), ("Hill", search)):
+            page.get_by_role("button", name=f"Delete {name}").press("Enter")
+            page.get_by_role("button", name=f"Really delete {name}").press("Enter")
+            expect(page.locator("#library .library-title").filter(has_text=name)).to_have_count(0)
+            expect(next_one).to_be_focused()
+
+
+def test_a_song_can_be_dropped_after_another_and_beside_it(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
+    song = studio.upload(_tone(tmp_path / "tone.wav", seconds=1), name="Dusk - River.wav")
+    page = open_page(studio, f"/?song={song['file_id']}")
+    expect(page.locator("#another")).to_be_visible()
+    page.evaluate(DRAG, "dragover")
+    expect(page.locator("body")).to_have_class("dragging")
+    page.evaluate(DROP, ["Hill.wav", list(_wav(seconds=0.5))])
+    expect(page.locator("body")).to_have_class("")
+    expect(page.locator("#song-title")).to_have_text("Hill.wav")
+    expect(page.locator("#results")).to_be_hidden()
+    assert page.url == f"{studio.url}/"
+    with _held(studio.worker_pids()):
+        _start(page)
+        expect(page.locator("#song-title")).to_have_text("Hill")
+        page.evaluate(DROP, ["Meadow.wav", list(_wav(seconds=0.5))])
+        row = page.locator(".queue-row", has_text="Meadow.wav")
+        expect(row).to_have_attribute("data-status", "queued")
+        expect(page.locator("#song-title")).to_have_text("Hill")
+        page.get_by_role("button", name="Cancel: Meadow.wav").press("Enter")
+        expect(row).to_have_attribute("data-status", "cancelled")
+        expect(row.get_by_role("button")).to_be_focused()
+        page.get_by_role("button", name="Clear finished").press("Enter")
+        expect(page.locator("#queue")).to_be_hidden()
+        expect(page.locator("#cancel")).to_be_focused()
+
+
+def test_markup_in_the_words_shows_as_text(studio: Server, open_page: OpenPage, finished: dict[str, Any]) -> None:
+    page = open_page(studio)
+    heard = {"text": MARKUP, "text_file": None}
+
+    def with_markup(route: Route) -> None:
+        """What the service answers, but for what was heard."""
+        answer = route.fetch()
+        body = answer.json()
+        (job,) = [job for job in body["jobs"] if job["model"] == "whisper"]
+        job["result"] |= heard
+        job["files"].append(job["files"][0] | {"filename": "words.txt", "download_url": "/words.txt"})
+        route.fulfill(response=answer, json=body)
+
+    page.route("**/status/*", with_markup)
+    page.route("**/words.txt", lambda route: route.fulfill(body=f"Line by line: {MARKUP}"))
+    page.goto(f"{studio.url}/?song={finished['file_id']}")
+    expect(page.locator("#lyrics .lyrics-text")).to_have_text(MARKUP)
+    heard["text_file"] = "words.txt"
+    page.reload()
+    expect(page.locator("#lyrics .lyrics-text")).to_have_text(f"Line by line: {MARKUP}")
+    assert page.locator("#lyrics :is(script, img)").count() == 0
 
 
 def test_reload_in_mid_job_comes_back_and_follows(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
@@ -258,6 +438,35 @@ def test_a_failed_stage_shows_its_reason_and_can_be_tried_again(
     page.get_by_role("button", name="Try again: transcription").click()
     expect(_card(page, "karaoke")).to_have_attribute("data-status", "complete", timeout=JOB_MILLISECONDS)
     expect(page.locator("#results-heading")).to_have_text("Your song is ready")
+
+
+def _kept_back(page: Page, address: str) -> list[Route]:
+    """Requests for an address, none of which goes on by itself."""
+    kept: list[Route] = []
+    page.route(address, lambda route: kept.append(route))
+    return kept
+
+
+def _style(part: Locator, name: str, pseudo: str | None = None) -> str:
+    """How a part of the page is drawn."""
+    value: str = part.evaluate(STYLE, [pseudo, name])
+    return value
+
+
+def _pulse(page: Page) -> tuple[str, str]:
+    """How the badge's dot moves, and its colour."""
+    dot = page.locator(".badge-dot")
+    return _style(dot, "animationName", "::after"), _hue(_style(dot, "backgroundColor", "::after"))
+
+
+def _hue(colour: str) -> str:
+    """The name of a colour as the browser tells it."""
+    red, green, blue = (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
+    hue, _, _ = colorsys.rgb_to_hls(red, green, blue)
+    if max(red, green, blue) - min(red, green, blue) < 0.2:
+        return "grey"
+    names = {20: "red", 160: "green", 240: "blue", 300: "purple", 361: "red"}
+    return next(name for end, name in names.items() if 360 * hue < end)
 
 
 def _start(page: Page, transcription: str = "tiny") -> None:

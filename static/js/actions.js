@@ -3,7 +3,7 @@
 import { cancelJob, deleteSong, getDemoSong, getModels, getStatistics, getStatus, pauseJob, resumeJob, retryJob } from "./api.js";
 import { pacesOf } from "./left.js";
 import { withoutEntries } from "./queue/entries.js";
-import { isUnderWay, withJobs, withoutSong } from "./state.js";
+import { isUnderWay, withJobs, withoutSong, withRetry } from "./state.js";
 import { withRunningTasks } from "./tasks/tasks.js";
 import { createUpload } from "./upload.js";
 
@@ -94,7 +94,7 @@ export function createActions(store, follow) {
   async function retry(jobId) {
     try {
       await retryJob(jobId);
-      store.update((state) => ({ ...state, phase: "processing", problem: null }));
+      store.update((state) => withRetry(state, jobId));
     } catch (error) {
       fail(error);
     }

@@ -85,6 +85,15 @@ export function withJobs(state, jobs) {
   }, ended);
 }
 
+/** A failed or cancelled stage shall run again: until its first event it waits, with what comes after it. */
+export function withRetry(state, jobId) {
+  const at = STAGE_NAMES.findIndex((name) => state.stages[name].jobId === jobId && ["failed", "cancelled"].includes(state.stages[name].status));
+  const running = { ...state, phase: "processing", problem: null };
+  if (at < 0) return running; // an event was faster
+  const anew = STAGE_NAMES.slice(at).map((name) => [name, WAITING]);
+  return { ...running, jobId, stages: { ...state.stages, ...Object.fromEntries(anew) } };
+}
+
 /** A stage moved on. One that was started anew takes those after it back to waiting. */
 function withStageEvent(state, event) {
   const status = stageStatus(event);
