@@ -5,12 +5,14 @@ from typing import Any
 
 from flask import Flask
 
-# Styles may be inline since Swagger UI and the waveforms set them from script; scripts may not. A worker is ruled by
-# the policy that comes with its own file, so scripts and answers carry the same one as the pages.
+# The one style that wavesurfer.js writes into the page; a new version of it may need a new hash (a test compares).
+WAVEFORM_STYLE = "'sha256-5PP43BnU5yH/rFan+OMuagcJ566hafpOP2E2t5PLZic='"
+# A worker is ruled by the policy that comes with its own file, so scripts and answers carry the same one as the pages.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+    f"style-src 'self' {WAVEFORM_STYLE}; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
+DOCS_POLICY = CONTENT_SECURITY_POLICY.replace(WAVEFORM_STYLE, "'unsafe-inline'")  # Swagger UI writes styles of its own
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self), payment=(), usb=()",

@@ -8,6 +8,8 @@ from typing import cast
 from flask import Blueprint, Response, current_app, jsonify, send_from_directory
 from flask_openapi3 import OpenAPI
 
+from routes.headers import DOCS_POLICY
+
 bp = Blueprint("pages", __name__)
 
 # Windows takes it from its registry, where it may be text/plain, and then no module runs.
@@ -33,7 +35,9 @@ def dashboard() -> Response:
 @bp.get("/docs")
 def docs() -> Response:
     """The API's documentation page."""
-    return _page("docs.html")
+    page = _page("docs.html")
+    page.headers["Content-Security-Policy"] = DOCS_POLICY
+    return page
 
 
 @bp.get("/docs/assets/<path:name>")

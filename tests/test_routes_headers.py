@@ -1,12 +1,18 @@
 """Security headers: on every answer, whoever gives it."""
 
+import base64
+import hashlib
+import re
+
 import pytest
 from flask.testing import FlaskClient
 from flask_openapi3 import OpenAPI
 from werkzeug.test import TestResponse
 
+from routes.headers import WAVEFORM_STYLE
 from tests import contract
 from tests.library import NOBODYS, Library
+from tests.serving import ROOT
 
 WITH_MICROPHONE = "microphone=(self)"
 
@@ -61,3 +67,18 @@ def test_a_failure_of_ours_has_them(app: OpenAPI) -> None:
     answer = app.test_client().get("/fail")
     secured(answer)
     assert "secret" not in str(contract.error(answer, 500, "internal_error"))
+
+
+def test_styles_may_be_inline_in_the_documentation_page_alone(reader: FlaskClient) -> None:
+    for path, inline in (("/", False), ("/dashboard.html", False), ("/health", False), ("/docs", True)):
+        assert ("'unsafe-inline'" in reader.get(path).headers["Content-Security-Policy"]) is inline, path
+
+
+def test_the_style_of_the_waveforms_is_the_one_that_is_allowed() -> None:
+    code = (ROOT / "static" / "vendor" / "wavesurfer.esm.js").read_text(encoding="utf-8")
+    written = re.findall(r"<style\$\{.*?\}>(.*?)</style>", code)
+    assert len(written) == 1
+    style = re.sub(r"\$\{this\.getHeight\(.*?\)\}", "0", written[0]).replace(r"\n", "\n")  # as waveform.js asks for it
+    assert "${" not in style, "wavesurfer.js has changed: let waveform.js make its style a constant"
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" == WAVEFORM_STYLE, "wavesurfer.js has changed: WAVEFORM_STYLE is to be this"

@@ -290,6 +290,20 @@ def test_mute_solo_and_volume_are_heard(open_player: OpenPlayer) -> None:
     assert_heard(other=0.25)
 
 
+def test_karaoke_of_a_soloed_voice_is_not_silent(open_player: OpenPlayer) -> None:
+    player = open_player().load()
+    page = player.page
+    page.get_by_role("button", name="Solo Vocals").click()
+    expect(player.stem("bass")).to_have_attribute("data-heard", "false")
+    page.get_by_role("button", name="Karaoke").click()
+    expect(player.stem("vocals")).to_have_attribute("data-heard", "false")
+    others = dict.fromkeys(player.tracks, 1.0) | {"vocals": 0}
+    assert player.heard(SILENT_SECONDS + 2) == pytest.approx(others, abs=0.02)
+    page.get_by_role("button", name="Karaoke").click()
+    expect(player.stem("vocals")).to_have_attribute("data-heard", "true")
+    expect(player.stem("bass")).to_have_attribute("data-heard", "false")
+
+
 def test_keys(open_player: OpenPlayer) -> None:
     player = open_player().load()
     page, play = player.page, player.play_button
@@ -407,8 +421,16 @@ def test_full_view(open_player: OpenPlayer) -> None:
     box = stage.bounding_box()
     assert box is not None
     assert (box["y"], box["height"]) == (0, size["height"])
+    seen = set()
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("((at) => `${at.closest('#player-stage, body').id} ${at.id}`)(document.activeElement)"))
+    assert "player-stage play" in seen
+    assert all(place.startswith("player-stage ") or place == " " for place in seen), f"behind the full view: {seen}"
+    page.locator("#karaoke-screen").click()  # the focus is nowhere in the stage
     page.keyboard.press("Escape")
     expect(full).to_have_attribute("aria-pressed", "false")
+    assert page.locator("[inert]").count() == 0
 
 
 def test_a_song_without_words_says_so(open_player: OpenPlayer, server: Server, tmp_path: Path) -> None:
@@ -480,6 +502,10 @@ def test_it_fits_and_can_be_read(open_player: OpenPlayer) -> None:
         row = player.stem("bass")
         text = row.locator(".stem-name").evaluate("name => getComputedStyle(name).color")
         assert _contrast(text, row.evaluate("row => getComputedStyle(row).backgroundColor")) > 4.5
+    tools, screen = (page.locator(part).bounding_box() for part in (".karaoke-tools", "#karaoke-screen"))
+    assert tools is not None
+    assert screen is not None
+    assert tools["y"] + tools["height"] <= screen["y"], "buttons on the words, on a phone"
     page.set_viewport_size({"width": 340, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") == 340
 

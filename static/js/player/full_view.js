@@ -9,7 +9,16 @@ import { iconUrl } from "../dom.js";
 export function createFullView(stage, button) {
   const isFull = () => stage.classList.contains("full");
 
+  let behind = []; // what was made inert, so that no focus goes where nobody sees it
+
+  function cover(full) {
+    for (const part of behind) part.inert = false;
+    behind = full ? outside(stage).filter((part) => !part.inert) : [];
+    for (const part of behind) part.inert = true;
+  }
+
   function render(full) {
+    cover(full);
     stage.classList.toggle("full", full);
     document.documentElement.classList.toggle("holds-full-view", full);
     button.setAttribute("aria-pressed", full);
@@ -27,7 +36,16 @@ export function createFullView(stage, button) {
     return stage.requestFullscreen?.().catch(() => {}); // refused: the page it is
   });
   stage.addEventListener("fullscreenchange", () => render(document.fullscreenElement === stage));
-  stage.addEventListener("keydown", ({ key }) => key === "Escape" && isFull() && leave());
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && isFull() && leave());
 
   return { leave };
+}
+
+/** Everything beside an element and beside those that hold it. A dialog is none of it: it comes before all. */
+function outside(inner) {
+  const found = [];
+  for (let at = inner; at !== document.body; at = at.parentElement) {
+    found.push(...[...at.parentElement.children].filter((part) => part !== at && !part.matches("dialog")));
+  }
+  return found;
 }

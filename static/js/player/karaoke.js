@@ -65,6 +65,8 @@ export function createKaraoke(on) {
       vocals.setAttribute("aria-pressed", heard === true);
     },
 
+    leaveFullView: full.leave,
+
     renderPosition(seconds) {
       if (!view.hidden) screen.render(seconds);
     },

@@ -100,12 +100,17 @@ export function createPlayer() {
     renderState();
   }
 
+  function hide() {
+    if (session.playing) session.pause();
+    karaoke.leaveFullView(); // or all else would stay inert
+  }
+
   return function render({ phase, jobs, song }) {
     stems = stemsOf(jobs);
     const key = [...stems, karaokeOf(jobs)].map((part) => part?.url).join(" ");
     if (key !== shown) change(jobs, song);
     shown = key;
-    if (phase !== "ended" && session.playing) session.pause(); // the results are hidden while a stage runs again
+    if (phase !== "ended") hide(); // the results are hidden while a stage runs again
     show(section, stems.length > 0);
   };
 }
