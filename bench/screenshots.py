@@ -123,11 +123,11 @@ def _seek_into_words(page: Page) -> None:
 
 
 def _save(screenshot: bytes, name: str) -> None:
-    """A PNG of few colours; it must stay small, since everyone who clones fetches it."""
+    """A PNG of few colours, without dither, which shows; it must stay small, since everyone who clones fetches it."""
     picture = Image.open(io.BytesIO(screenshot)).convert("RGB")
     palette = picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, kmeans=2)
     path = IMAGES / name
-    picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
     size = path.stat().st_size
     print(f"{path}: {size} bytes")
     if size > MAX_BYTES:

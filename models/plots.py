@@ -10,6 +10,8 @@ from models.keys import KEY_NAMES, PITCH_NAMES, KeyEstimate
 if TYPE_CHECKING:
     import numpy as np
 
+SIZE_INCHES, DOTS_PER_INCH = (6, 4.5), 200  # pages show it small, so its text is large
+INK, BAR, FOUND = "#3b3f5c", "#b9aef2", "#5b35dd"  # the page's text and violet
 WIDEST = 2000  # columns of the chromagram that are drawn; more than there are pixels
 
 
@@ -29,24 +31,30 @@ def draw(path: Path, chroma: np.ndarray, duration_seconds: float, key: KeyEstima
     OSError
         When the file cannot be written.
     """
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 6), layout="constrained")  # no pyplot: its figures are global and never freed
-    FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, 1)
-    above.imshow(
-        _narrowed(chroma), origin="lower", aspect="auto", extent=(0, duration_seconds, -0.5, 11.5), cmap="Purples"
-    )
-    above.set_yticks(range(12), PITCH_NAMES)
-    above.set_xlabel("time (s)")
-    above.set_title(f"{key.name}, confidence {key.confidence:.0%}" if key.confidence else "no key found")
-    strengths = [key.strengths[name] for name in KEY_NAMES]
-    colours = ["tab:orange" if name == key.name else "tab:blue" for name in KEY_NAMES]
-    below.bar(range(24), strengths, color=colours)
-    below.set_xticks(range(24), [name.replace(" major", "").replace(" minor", "m") for name in KEY_NAMES])
-    below.set_ylabel("correlation with the key's profile")
-    figure.savefig(path, dpi=100)
+    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    ink = {"font.size": 11, "axes.titlesize": 12} | dict.fromkeys(inked, INK)
+    shades = LinearSegmentedColormap.from_list("shades", [FOUND + "00", FOUND])  # on the ground of whoever shows it
+    with rc_context(ink):
+        figure = Figure(figsize=SIZE_INCHES, layout="constrained")  # no pyplot: its figures are global and never freed
+        FigureCanvasAgg(figure)
+        above, below = figure.subplots(2, 1)
+        above.imshow(
+            _narrowed(chroma), origin="lower", aspect="auto", extent=(0, duration_seconds, -0.5, 11.5), cmap=shades
+        )
+        above.set_yticks(range(0, 12, 2), PITCH_NAMES[::2])  # every other: all of them would be too small to read
+        above.set_xlabel("time (s)")
+        above.set_title(f"{key.name}, confidence {key.confidence:.0%}" if key.confidence else "no key found")
+        colours = [FOUND if name == key.name else BAR for name in KEY_NAMES]
+        below.bar(range(24), [key.strengths[name] for name in KEY_NAMES], color=colours)
+        names = [name.replace(" major", "").replace(" minor", "m") for name in KEY_NAMES]
+        below.set_xticks(range(24), names, rotation=90)
+        below.set_ylabel("key strength")
+        figure.savefig(path, dpi=DOTS_PER_INCH, transparent=True)
 
 
 def _narrowed(chroma: np.ndarray) -> np.ndarray:

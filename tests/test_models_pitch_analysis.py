@@ -114,9 +114,10 @@ def test_the_picture(tmp_path: Path) -> None:
     result = analyse(save(tmp_path / "a.wav", chord_sound([60, 64, 67], 3), 22050))
     assert result.plot_file
     picture = imread(tmp_path / result.plot_file)
-    assert picture.shape[:2] == (600, 1000)
-    upper = picture[:300, :, :3].reshape(-1, 3)
+    assert picture.shape[:2] == (900, 1200)
+    upper = picture[:450, :].reshape(-1, 4)
     assert len(np.unique(upper.round(2), axis=0)) > 20, "a chromagram has many shades"
+    assert picture[0, 0, 3] == 0, "on the ground of the page, light or dark"
     assert not pyplot.get_fignums()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from bench.screenshots import MAX_BYTES
 from tests import contract
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
@@ -69,3 +70,12 @@ def test_files_of_the_documentation_page(reader: FlaskClient, name: str) -> None
 def test_no_other_files(reader: FlaskClient, name: str) -> None:
     contract.error(reader.get(f"/docs/assets/{name}"), 404, "not_found")
     contract.error(reader.get(f"/static/{name}"), 404, "not_found")
+
+
+def test_the_pictures_of_the_readme_are_there_and_described() -> None:
+    root = STATIC.parent
+    pictures = re.findall(r"!\[(.*?)\]\((docs/.*?)\)", (root / "README.md").read_text(encoding="utf-8"))
+    assert len(pictures) >= 2
+    for description, path in pictures:
+        assert len(description) > 20, path
+        assert 0 < (root / path).stat().st_size <= MAX_BYTES, path
