@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.keys import KEY_NAMES, PITCH_NAMES, KeyEstimate
 
@@ -37,7 +37,7 @@ def draw(path: Path, chroma: np.ndarray, duration_seconds: float, key: KeyEstima
     from matplotlib.figure import Figure
 
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    ink = {"font.size": 11, "axes.titlesize": 12} | dict.fromkeys(inked, INK)
+    ink: dict[Any, Any] = {"font.size": 11, "axes.titlesize": 12} | dict.fromkeys(inked, INK)
     shades = LinearSegmentedColormap.from_list("shades", [FOUND + "00", FOUND])  # on the ground of whoever shows it
     with rc_context(ink):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")  # no pyplot: its figures are global and never freed
