@@ -20,7 +20,7 @@ from tests.serving import ROOT, Server, wait_until
 
 IMAGES = ROOT / "docs" / "images"
 MAX_BYTES = 250_000
-COLOURS = 256
+QUALITY = 90  # of 100
 WIDTH, HEIGHT = 1280, 720
 MARGIN = 20
 SONG_MILLISECONDS = 1_800_000  # of a machine that does other things too
@@ -75,7 +75,7 @@ def _take(browser: Browser, address: str) -> None:
     bottom = page.locator("#player").evaluate("player => player.getBoundingClientRect().bottom + scrollY")
     settle(page)
     clip = {"x": 0, "y": 0, "width": WIDTH, "height": round(bottom) + MARGIN}
-    _save(page.screenshot(full_page=True, clip=clip), "page.png")
+    _save(page.screenshot(full_page=True, clip=clip), "page.webp")
     page.close()
     page = _open(browser, address, "dark")
     page.get_by_role("button", name="Karaoke").click()
@@ -84,7 +84,7 @@ def _take(browser: Browser, address: str) -> None:
     wait_until(lambda: page.evaluate("document.fullscreenElement !== null"), 10)  # polled here: the policy forbids eval
     page.mouse.move(0, 0)
     settle(page)
-    _save(page.screenshot(), "karaoke.png")
+    _save(page.screenshot(), "karaoke.webp")
     page.close()
 
 
@@ -123,11 +123,9 @@ def _seek_into_words(page: Page) -> None:
 
 
 def _save(screenshot: bytes, name: str) -> None:
-    """A PNG of few colours, without dither, which shows; it must stay small, since everyone who clones fetches it."""
-    picture = Image.open(io.BytesIO(screenshot)).convert("RGB")
-    palette = picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, kmeans=2)
+    """A WebP, which keeps gradients smooth; it must stay small, since everyone who clones fetches it."""
     path = IMAGES / name
-    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(io.BytesIO(screenshot)).convert("RGB").save(path, quality=QUALITY, method=6)
     size = path.stat().st_size
     print(f"{path}: {size} bytes")
     if size > MAX_BYTES:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from models import Report
 
 LISTENED = 0.05  # fraction done when the level of the file is measured
+WITHOUT_PAST = ("demo",)  # variants that hear worse with earlier text before them, since they know little of it
 
 NO_VOICE = "No voice found in this recording."
 NO_WORDS = "There is voice, but no words were understood."
@@ -64,7 +65,10 @@ class Request(BaseModel):
         None, ge=0, le=1, allow_inf_nan=False,
         description="0 takes the likeliest word. When left out it rises from 0 to 1 until a passage is plausible.",
     )
-    condition_on_previous_text: bool = Field(True, description="Let each window read what was heard before it.")
+    condition_on_previous_text: bool | None = Field(
+        None,
+        description="Let each window read what was heard before it. When left out it does, but not in variant demo.",
+    )
     hallucination_guard: bool = Field(
         True, description="Listen only where there is voice, and cut lines repeated over and over with low confidence."
     )
@@ -265,6 +269,8 @@ def _options(model: Whisper, request: Request) -> dict[str, Any]:
     options = request.model_dump(exclude={"hallucination_guard", "lyrics", "temperature"})
     if request.temperature is not None:
         options["temperature"] = request.temperature
+    if request.condition_on_previous_text is None:
+        options["condition_on_previous_text"] = model.variant not in WITHOUT_PAST
     return options | {"fp16": model.device.startswith("cuda")}
 
 

@@ -1,5 +1,6 @@
 """models.whisper against the library on the same checkpoint and the same samples."""
 
+import dataclasses
 import json
 import math
 import re
@@ -126,6 +127,13 @@ def test_equals_the_library_where_nothing_is_gated(model, voice_16k, tmp_path, p
     assert len(expected["segments"]) >= 2
     assert as_library(heard) == expected
     assert heard["voice"] == [[0.0, len(samples) / RATE]]
+
+
+@pytest.mark.parametrize(("wish", "tiny", "demo"), [(None, True, False), (True, True, True), (False, False, False)])
+def test_windows_read_what_was_before_unless_the_variant_hears_worse_so(model, wish, tiny, demo):
+    request = Request(condition_on_previous_text=wish)
+    heard = [dataclasses.replace(model, variant=variant) for variant in ("tiny", "demo")]
+    assert [whisper._options(each, request)["condition_on_previous_text"] for each in heard] == [tiny, demo]
 
 
 @pytest.mark.parametrize(

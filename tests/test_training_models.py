@@ -1,5 +1,6 @@
 """Training: what the models are shown is true, what is written loads in the libraries, and judging judges."""
 
+import dataclasses
 import json
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import whisper
+from whisper.model import Whisper
 
 from models.checkpoints import sha256
 from training import separation, transcription
@@ -99,6 +101,25 @@ def test_a_wider_network_computes_the_same() -> None:
     assert not torch.equal(first, second)  # else copies would learn the same for ever
     with pytest.raises(ValueError, match="does not widen"):
         widen(separation.new_model(16), separation.new_model(24))
+
+
+def test_a_deeper_decoder_computes_the_same() -> None:
+    torch.manual_seed(SEED)
+    shallow = Whisper(dataclasses.replace(transcription.DIMENSIONS, n_text_layer=2)).eval()
+    with torch.no_grad():
+        shallow.decoder.positional_embedding.normal_(std=0.02)
+    trainee = transcription.Trainee(TOKENS).eval()
+    trainee.start_from(shallow)
+    assert len(trainee.whisper.decoder.blocks) == 4
+    mel, tokens = torch.randn(1, 80, 3000), list(TOKENS.tokenizer.sot_sequence)
+    with torch.no_grad():
+        expected = shallow(mel, torch.tensor([tokens]))[..., TOKENS.used]
+        places = torch.tensor([[TOKENS.place[token] for token in tokens]])
+        logits = trainee.whisper.decoder(places, trainee.encode(mel, [0]))
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+    added = trainee.whisper.decoder.blocks[1]
+    assert added.cross_attn.query.weight.any()
+    assert not added.cross_attn.out.weight.any()
 
 
 def test_trained_models_load_in_their_libraries(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 python -m training.transcription CORPUS OUT_DIR --steps STEPS [--start MODEL.pt] [--threads THREADS]
 
-Besides the next token the model learns which word is sung in every frame of the encoder, and to attend to a token
-where it is sung, since a synthesiser knows both. The vocabulary is the library's; only the tokens of our songs are
-trained, and in the checkpoint the rest cannot be chosen. A run that was stopped goes on from its last checkpoint.
+Besides the next token the model learns which word is sung in every frame of the encoder, and to attend to the last
+token where it is sung, then to the next one, since a synthesiser knows all of it. The vocabulary is the library's; only
+the tokens of our songs are trained, and in the checkpoint the rest cannot be chosen. A run that was stopped goes on
+from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import math
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +36,7 @@ STATE, HEADS = 128, 2
 VOCABULARY = 51865
 DIMENSIONS = ModelDimensions(
     n_mels=80, n_audio_ctx=1500, n_audio_state=STATE, n_audio_head=HEADS, n_audio_layer=3,
-    n_vocab=VOCABULARY, n_text_ctx=448, n_text_state=STATE, n_text_head=HEADS, n_text_layer=2,
+    n_vocab=VOCABULARY, n_text_ctx=448, n_text_state=STATE, n_text_head=HEADS, n_text_layer=4,
 )  # fmt: skip
 STAGES = ((0.2, 6.0, 8), (0.55, 10.0, 6), (1.0, WINDOW_SECONDS, 3))  # up to a share of the steps: seconds, batch
 LEARNING_RATE = 1e-3
@@ -74,11 +75,16 @@ class Trainee(nn.Module):
 
     @torch.no_grad()
     def start_from(self, trained: Whisper) -> None:
-        """Take over a trained model of the same dimensions; tokens that it was not trained for stay as they are."""
+        """Take over a trained model of the same dimensions; tokens that it was not trained for stay as they are.
+
+        Its decoder may have half the layers: each is then followed by a copy that adds nothing yet.
+        """
         weights = trained.state_dict()
         rows = weights.pop("decoder.token_embedding.weight")[self._used]
         known = rows[:, 0] > NEVER / 2
         self.whisper.decoder.token_embedding.weight[known] = rows[known]
+        if 2 * trained.dims.n_text_layer == DIMENSIONS.n_text_layer:
+            weights = _deepened(weights)
         self.whisper.load_state_dict(weights, strict=False)
 
     def encode(self, mel: Tensor, first_frames: Sequence[int]) -> Tensor:
@@ -201,6 +207,20 @@ def export(model: Trainee, tokens: Tokens, path: Path) -> Path:
     return path
 
 
+def _deepened(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A model's weights with every layer of its decoder twice; the second adds nothing to what passes through it."""
+    deep = {}
+    for name, values in weights.items():
+        if not name.startswith("decoder.blocks."):
+            deep[name] = values
+            continue
+        _, _, number, part = name.split(".", 3)
+        adds = part.removesuffix(".weight").removesuffix(".bias") in ("attn.out", "cross_attn.out", "mlp.2")
+        deep[f"decoder.blocks.{2 * int(number)}.{part}"] = values
+        deep[f"decoder.blocks.{2 * int(number) + 1}.{part}"] = torch.zeros_like(values) if adds else values
+    return deep
+
+
 def _windows(corpus: Path, seed: int, tokens: Tokens) -> Windows:
     """Windows of all voices; the separated ones count up to MOST_REPEATS times as often."""
     clean, separated = (read_corpus(corpus / name) for name in ("voice", "separated"))
@@ -225,8 +245,11 @@ def _step(model: Trainee, optimiser: torch.optim.Optimizer, batch: Sequence[Wind
         logits = model.whisper.decoder(tokens.to(device), heard)
         frames = model.sung(heard)
     frames = frames.float().flatten(0, 1)
-    target_place = _place_loss(attention[-1], [window.target_spans for window in batch])
-    token_place = _place_loss(attention[0][:, :1], [window.token_spans for window in batch])
+    half = len(attention) // 2  # the library times words by the second half of the layers
+    target_place = _place_loss(torch.cat(attention[half:], 1), [window.target_spans for window in batch])
+    token_place = _place_loss(
+        torch.cat([layer[:, :1] for layer in attention[:half]], 1), [window.token_spans for window in batch]
+    )
     loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NONE)
     loss = loss + SUNG_WEIGHT * functional.cross_entropy(frames, sung.flatten())
     loss = loss + TARGET_WEIGHT * target_place + TOKEN_WEIGHT * token_place

@@ -37,7 +37,8 @@ SHORT_CHANCE = 0.2  # for a window of 30 s that ends sooner
 SHORTEST_SECONDS = 4.0
 SILENT_CHANCE = 0.03
 PLAIN_CHANCE = 0.35  # for text without time stamps, which is what words are timed by
-PROMPT_CHANCE = 0.3
+PROMPT_CHANCE = 0.7  # where something was sung before
+MOST_PROMPT_TOKENS = 223  # as many as the library keeps
 WRONG_WORD_CHANCE = 0.06  # of a word that the decoder is told before
 NONE = -100  # a target that does not count
 
@@ -142,7 +143,8 @@ class Windows:
         ]
         last_frame = round((WINDOW_SECONDS - seconds) * FRAMES_PER_SECOND)
         first_frame = 0 if whole else int(rng.integers(last_frame + 1))
-        return self._written(mel, heard, length, first_frame, round(seconds * FRAMES_PER_SECOND))
+        earlier = [word for word in words if word.end <= start]
+        return self._written(mel, heard, earlier, length, first_frame, round(seconds * FRAMES_PER_SECOND))
 
     def _sing(self, song: CorpusSong) -> tuple[np.ndarray, list[_Word]]:
         """A voice at some level, often a little faster or slower, and its words."""
@@ -180,8 +182,10 @@ class Windows:
             return max(0.0, min(max(earliest, words[number].start - BEFORE_LINE_SECONDS * rng.random()), length - 1))
         return float(rng.uniform(0, max(length - seconds, length / 2)))
 
-    def _written(self, mel: torch.Tensor, words: list[_Word], length: float, first_frame: int, frames: int) -> Window:
-        """A window with its tokens: with time stamps or without, perhaps with earlier text."""
+    def _written(
+        self, mel: torch.Tensor, words: list[_Word], earlier: list[_Word], length: float, first_frame: int, frames: int
+    ) -> Window:
+        """A window with its tokens: with time stamps or without, mostly after what was sung before it."""
         rng, tokens = self._rng, self._tokens
         plain = rng.random() < PLAIN_CHANCE
         end_of_text = tokens.tokenizer.eot
@@ -195,7 +199,7 @@ class Windows:
                 text.append((end_of_text, _frames(complete[-1].end if complete else 0, length)))
         else:
             text = self._stamped(words, length, first_frame, spans)
-        prompt = self._prompt() if not plain and rng.random() < PROMPT_CHANCE else []
+        prompt = self._prompt(earlier) if not plain and rng.random() < PROMPT_CHANCE else []
         sequence = [*prompt, *head, *(token for token, _ in text)]
         targets = [NONE] * len(prompt) + [tokens.place[token] for token in sequence[len(prompt) + 1 :]]
         if not words:
@@ -234,16 +238,19 @@ class Windows:
         edges = np.linspace(start, end, len(tokens) + 1).round().astype(int).tolist()
         return [(token, (a, max(b, a + 1))) for token, a, b in zip(tokens, edges, edges[1:], strict=False)]
 
-    def _prompt(self) -> list[int]:
-        """Earlier text, as the library gives it: lines with time stamps, the beginning cut away."""
-        rng, tokens = self._rng, self._tokens
-        voice = self._voices[rng.integers(len(self._voices))]
-        prompt: list[int] = []
-        for line in voice.truth["lines"]:
-            ids = [token for word in line["text"].split() for token in tokens.of_words[tokens.index[word]]]
-            shift = float(rng.uniform(0, 2))
-            prompt += [tokens.stamp(line["start"] % 28 + shift), *ids, tokens.stamp(line["end"] % 28 + shift)]
-        return [tokens.tokenizer.sot_prev, *prompt[-int(rng.integers(5, 150)) :]] if prompt else []
+    def _prompt(self, words: list[_Word]) -> list[int]:
+        """Earlier text as the library gives it: lines with their own windows' time stamps, the oldest cut away."""
+        tokens, prompt = self._tokens, []
+        window = float(self._rng.uniform(0, WINDOW_SECONDS / 2))  # where one of the earlier windows began
+        for number in sorted({word.line for word in words}):
+            line = [word for word in words if word.line == number]
+            start, end = line[0].start - window, line[-1].end - window
+            if start < 0 or end > WINDOW_SECONDS:
+                window += start
+                start, end = 0.0, end - start
+            text = [token for word in line for token in tokens.of_words[word.index]]
+            prompt += [tokens.stamp(start), *text, tokens.stamp(end)]
+        return [tokens.tokenizer.sot_prev, *prompt[-MOST_PROMPT_TOKENS:]] if prompt else []
 
     def _sometimes_wrong(self, place: int) -> int:
         """A token, or now and then another word's, so that the model trusts its ears more than its memory."""
