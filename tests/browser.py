@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from re import Pattern
 
-from playwright.sync_api import Browser, Page, Playwright, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, sync_playwright
 
 STRICT_POLICY = "default-src 'self'; connect-src 'self' ws: wss:"
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")  # the first takes half as much of a processor
@@ -60,6 +60,13 @@ def under_strict_policy(page: Page, address: str | Pattern[str]) -> None:
         route.fulfill(response=answer, headers=answer.headers | {"content-security-policy": STRICT_POLICY})
 
     page.route(address, with_policy)
+
+
+def close(context: BrowserContext) -> None:
+    """Close all pages, also while something that a test has routed is under way."""
+    for page in context.pages:
+        page.unroute_all(behavior="ignoreErrors")
+    context.close()
 
 
 def settle(page: Page) -> None:

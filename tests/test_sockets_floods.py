@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+import statistics
 import threading
 import time
 import uuid
@@ -93,12 +94,12 @@ def test_a_long_past_makes_a_flood_no_stronger(service: Server) -> None:
                 asking.recv()
 
     threading.Thread(target=ask, daemon=True).start()
-    longest, ends = 0.0, time.monotonic() + FLOOD_SECONDS
+    times, ends = [], time.monotonic() + FLOOD_SECONDS
     while (began := time.monotonic()) < ends:
         assert requests.get(f"{service.url}/health", timeout=10).status_code == 200
-        longest = max(longest, time.monotonic() - began)
+        times.append(time.monotonic() - began)
         time.sleep(0.02)
-    assert longest < LONGEST_ANSWER_SECONDS / 2
+    assert statistics.median(times) < LONGEST_ANSWER_SECONDS / 4
     over.set()
     asking.shutdown()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import under_strict_policy, watch
+from tests.browser import close, under_strict_policy, watch
 from tests.serving import Server
 
 STATISTICS = re.compile("/jobs/statistics")
@@ -39,7 +39,7 @@ def open_dashboard(browser: Browser) -> Iterator[OpenDashboard]:
         return page
 
     yield open_it
-    context.close()
+    close(context)
     assert complaints == []
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Response, Route, expect
 
-from tests.browser import DROP, settle, under_strict_policy, watch
+from tests.browser import DROP, close, settle, under_strict_policy, watch
 from tests.serving import Server
 
 STAGES = ("upload", "separation", "transcription", "karaoke")
@@ -65,7 +65,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         return page
 
     yield open_it
-    context.close()
+    close(context)
     assert complaints == []
 
 
@@ -383,26 +383,26 @@ def test_a_paused_song_shows_so_in_every_tab_and_goes_on(studio: Server, open_pa
 
 
 def test_the_library_is_searched_opened_and_tidied(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
-    for name in ("Dusk - River", "Dawn - <b>Hill", "Dusk - Meadow"):
+    for name in ("Nightfall - Creek", "Dawn - <b>Hill", "Nightfall - Meadow"):
         studio.upload(_tone(tmp_path / "tone.wav", seconds=1), name=f"{name}.wav")
     page = open_page(studio)
     titles = page.locator("#library .library-title")
     expect(titles.filter(has_text="<b>Hill")).to_have_count(1)
-    page.get_by_label("Search songs").fill("dusk")
-    expect(titles).to_have_text(["Meadow", "River"])
+    page.get_by_label("Search songs").fill("nightfall")
+    expect(titles).to_have_text(["Meadow", "Creek"])
     page.get_by_label("Search songs").fill("nobody sang this")
     expect(page.locator("#library-about")).to_have_text("No song is called that")
-    page.get_by_label("Search songs").fill("river")
-    expect(titles).to_have_text(["River"])
+    page.get_by_label("Search songs").fill("creek")
+    expect(titles).to_have_text(["Creek"])
     titles.first.click()
-    expect(page.locator("#song-title")).to_have_text("River")
-    expect(page.locator("#song-artist")).to_have_text("Dusk")
-    page.get_by_role("button", name="Delete River").click()
-    assert len(studio.get("/songs?search=river").json()["songs"]) == 1, "one press is not enough"
-    page.get_by_role("button", name="Really delete River").click()
+    expect(page.locator("#song-title")).to_have_text("Creek")
+    expect(page.locator("#song-artist")).to_have_text("Nightfall")
+    page.get_by_role("button", name="Delete Creek").click()
+    assert len(studio.get("/songs?search=creek").json()["songs"]) == 1, "one press is not enough"
+    page.get_by_role("button", name="Really delete Creek").click()
     expect(page.locator("#library-about")).to_have_text("No song is called that")
     expect(page.locator("#picker")).to_be_visible()
-    assert studio.get("/songs?search=river").json()["total"] == 0
+    assert studio.get("/songs?search=creek").json()["total"] == 0
 
 
 def test_cancel(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:

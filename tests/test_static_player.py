@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from models import audio
 from tests import render
-from tests.browser import chromium, settle, watch
+from tests.browser import chromium, close, settle, watch
 from tests.serving import Server, wait_until
 
 LYRICS = "<script>alert(1)</script> silver river\ncarry me home & <b>over</b> the mountain"
@@ -216,7 +216,7 @@ def open_player(browser: Browser, server: Server, file_id: str) -> Iterator[Open
 
     yield open_it
     for context in contexts:
-        context.close()
+        close(context)
     assert complaints == []
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import watch
+from tests.browser import close, watch
 from tests.serving import Server
 
 RATE = 8000
@@ -70,7 +70,7 @@ def page(browser: Browser, studio: Server) -> Iterator[Page]:
     opened.goto(studio.url)
     expect(opened.locator("#connection")).to_have_text("Connected")
     yield opened
-    context.close()
+    close(context)
     assert complaints == []
 
 
