@@ -7,7 +7,7 @@ from jobs.job import ACTIVE, COMPLETED, PAUSED, QUEUED, RUNNING, Job
 from jobs.store import JobStore
 from storage.songs import Song, Songs
 
-MAIN_STAGES = ("separation", "transcription", "karaoke")
+MAIN_STAGES = ("separation", "transcription", "karaoke")  # what is asked of a song beside them is not its state
 
 
 def song_status(store: JobStore, songs: Songs, file_id: str) -> dict[str, Any] | None:
@@ -82,7 +82,7 @@ def processing_seconds(job: Job) -> float | None:
 
 
 def overall(jobs: list[Job]) -> str:
-    """uploaded, queued, processing, paused, completed, failed or cancelled; `jobs` newest first."""
+    """uploaded, queued, processing, paused, or how the last job of its main stages, else of any, has ended."""
     active = [job for job in jobs if job.status in ACTIVE]
     if active and all(job.status == PAUSED for job in active):
         return "paused"
@@ -90,7 +90,7 @@ def overall(jobs: list[Job]) -> str:
         started = {job.pipeline_id for job in jobs if job.status != QUEUED} - {None}
         waiting = all(job.status == QUEUED and job.pipeline_id not in started for job in active)
         return "queued" if waiting else "processing"
-    decisive = [job for job in jobs if job.stage in MAIN_STAGES] or jobs  # a question about a song is not its state
+    decisive = [job for job in jobs if job.stage in MAIN_STAGES] or jobs
     return max(decisive, key=lambda job: job.finished_at or 0).status if jobs else "uploaded"
 
 

@@ -99,7 +99,6 @@ class Sweeper:
     def _restore_messages(self) -> None:
         """Where fewer messages wait than rows, some were lost; nobody knows whose, and one too many does no harm."""
         for name in NAMES:
-            queued = self._store.find(status=QUEUED, queue=name)
-            if self._queue.waiting(name) < len(queued):
-                for job in reversed(queued):
+            if self._queue.waiting(name) < self._store.count(status=QUEUED, queue=name):
+                for job in reversed(self._store.find(status=QUEUED, queue=name)):
                     self._queue.put(name, job.id)

@@ -51,4 +51,4 @@ export function withFocus(watched, change, next) {
   if (ours && !canHaveFocus(had)) next(had).find(canHaveFocus)?.focus();
 }
 
-const canHaveFocus = (target) => Boolean(target?.checkVisibility({ visibilityProperty: true })) && !target.matches(":disabled");
+const canHaveFocus = (target) => Boolean(target?.checkVisibility?.({ visibilityProperty: true })) && !target.matches(":disabled");
