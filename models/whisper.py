@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from errors import InvalidInput, ModelUnavailable
-from models import alignment, hearing, subtitles, voice
+from models import alignment, hearing, singing, subtitles, unsung, voice
 from models.checkpoints import loading
 from models.progress import share
 from models.repetition import cut_repetition
@@ -31,6 +31,8 @@ WITHOUT_PAST = ("demo",)  # variants that hear worse with earlier text before th
 
 NO_VOICE = "No voice found in this recording."
 NO_WORDS = "There is voice, but no words were understood."
+REPEATED = "Repeated lines left out, since they were hardly heard: {}."
+NO_TIME = "Lines left out, since they were hardly heard and their words took no time: {}."
 
 _CODES = """
 en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml cy sk
@@ -70,7 +72,9 @@ class Request(BaseModel):
         description="Let each window read what was heard before it. When left out it does, but not in variant demo.",
     )
     hallucination_guard: bool = Field(
-        True, description="Listen only where there is voice, and cut lines repeated over and over with low confidence."
+        True,
+        description="Listen only where there is voice, and leave out what is hardly heard and either repeated over and "
+        "over or takes no time.",
     )
     lyrics: str | None = Field(
         None, min_length=1, max_length=20_000,
@@ -178,7 +182,8 @@ def run(model: Whisper, request: Request, audio_path: Path, out_dir: Path, repor
     Writes `transcription_<variant>` as .json, .txt, .srt, .vtt and .lrc. The JSON is what `whisper.transcribe` returns
     with more fields: for each segment `confidence` (0..1, mean probability of its words; without word times the mean
     of its window's tokens), and at the top `duration_seconds`, `model`, `model_variant`, `message`, `voice` (passages
-    where it listened) and `aligned` (whether the words were given).
+    where it listened) and `aligned` (whether the words were given). Where it did not listen to all of the recording,
+    words begin and end where the voice sounds.
 
     Parameters
     ----------
@@ -245,7 +250,9 @@ def _hear(model: Whisper, request: Request, audio_path: Path, report: Report) ->
             passages = [(0.0, loudness.duration_seconds)]
         progress = hearing.Progress(passages, share(report, LISTENED, 1.0), model.network.dims.n_text_ctx // 2)
         heard = hearing.transcribe(model.network, audio_path, loudness, passages, progress, _options(model, request))
-        heard, message = _guarded(heard, request.hallucination_guard)
+        gated = passages != [(0.0, loudness.duration_seconds)]
+        sounding = singing.sounding(loudness) if gated else None
+        heard, message = _guarded(heard, sounding, request.hallucination_guard)
     return heard | {
         "duration_seconds": loudness.duration_seconds, "model": "whisper", "model_variant": model.variant,
         "message": message, "voice": [list(passage) for passage in passages], "aligned": bool(request.lyrics),
@@ -285,16 +292,23 @@ def _align(
         return alignment.align(model.network, audio_path, lyrics, loudness, progress, language, fp16=fp16)
 
 
-def _guarded(heard: dict[str, Any], guard: bool) -> tuple[dict[str, Any], str | None]:
-    """The transcription with confidences, without repetition that was hardly heard, and a message about it."""
+def _guarded(
+    heard: dict[str, Any], sounding: list[voice.Passage] | None, guard: bool
+) -> tuple[dict[str, Any], str | None]:
+    """The transcription with confidences, without lines that were hardly heard or not sung, and a message about it.
+
+    Its words lie where the voice sounds; None leaves them as the library heard them.
+    """
     segments = [segment | {"confidence": _confidence(segment)} for segment in heard["segments"]]
-    kept = cut_repetition(segments) if guard else segments
-    if cut := len(segments) - len(kept):
+    sung = segments if sounding is None else unsung.fit_words(unsung.cut_instant(segments), sounding)
+    kept = cut_repetition(sung) if guard else sung
+    if not heard["text"].strip():
+        return heard | {"segments": kept}, NO_WORDS
+    left_out = [(len(segments) - len(sung), NO_TIME), (len(sung) - len(kept), REPEATED)]
+    if len(kept) < len(segments):
         kept = [segment | {"id": number} for number, segment in enumerate(kept)]
-        text = "".join(segment["text"] for segment in kept)
-        message = f"{cut} repeated lines were left out: they were hardly heard."
-        return heard | {"segments": kept, "text": text}, message
-    return heard | {"segments": segments}, None if heard["text"].strip() else NO_WORDS
+        heard = heard | {"text": "".join(segment["text"] for segment in kept)}
+    return heard | {"segments": kept}, " ".join(why.format(count) for count, why in left_out if count) or None
 
 
 def _confidence(segment: dict[str, Any]) -> float:

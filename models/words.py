@@ -177,7 +177,7 @@ def fit(words: Sequence[Word], passages: Sequence[Passage]) -> list[Word]:
         Tidy.
     """
     fitted: list[Word] = []
-    neighbours = zip([None, *words[:-1]], words, [*words[1:], None], strict=True)
+    neighbours = zip([None, *words][:-1], words, [*words, None][1:], strict=True)
     for before, word, after in reversed([*neighbours]):
         cut = _cut(before, word, after, passages)
         if cut is None and after and _touch(word, after) and fitted[-1].start > after.start:

@@ -21,7 +21,7 @@ from whisper.model import ModelDimensions
 from whisper.tokenizer import LANGUAGES as LIBRARY_LANGUAGES
 
 from errors import Cancelled, InvalidInput, ModelUnavailable
-from models import audio, hearing, voice, whisper
+from models import audio, hearing, unsung, voice, whisper
 from models.whisper import Request
 from tests import render, tiny_weights
 
@@ -69,6 +69,12 @@ def voice_16k() -> np.ndarray:
     time = np.arange(int(len(spoken) * RATE / render.RATE)) / RATE
     spoken = np.interp(time, np.arange(len(spoken)) / render.RATE, spoken).astype(np.float32)
     return np.tile(spoken, 2)[: 4 * RATE]
+
+
+@pytest.fixture
+def credulous(monkeypatch):
+    """Keeps lines that take no time: random weights hear nothing, and their words are placed anywhere."""
+    monkeypatch.setattr(unsung, "FEWEST_WORDS", math.inf)
 
 
 def silence(seconds):
@@ -193,6 +199,7 @@ def test_a_clip_of_a_twentieth_second_works(model, voice_16k, tmp_path):
 # The gate
 
 
+@pytest.mark.usefixtures("credulous")
 def test_no_text_where_there_is_no_voice(model, voice_16k, tmp_path):
     hiss = (np.random.default_rng(0).standard_normal(9 * RATE) * 1e-3).astype(np.float32)
     path, samples = recording(tmp_path / "a.wav", silence(5), voice_16k, hiss, voice_16k, silence(6))
@@ -208,6 +215,18 @@ def test_no_text_where_there_is_no_voice(model, voice_16k, tmp_path):
             assert start <= timed["start"] <= timed["end"] <= end
     _, unguarded = run(model, path, hallucination_guard=False)
     assert as_library(unguarded) == plain(library.transcribe(model.network, samples, fp16=False, word_timestamps=True))
+
+
+def test_what_is_hardly_heard_and_takes_no_time_is_left_out_and_told(model, voice_16k, tmp_path):
+    lines = [piece for _ in range(4) for piece in (voice_16k, silence(6))]
+    result, heard = run(model, recording(tmp_path / "a.wav", *lines)[0])
+    kept = heard["segments"]
+    left_out = f"Lines left out, since they were hardly heard and their words took no time: {4 - len(kept)}."
+    assert heard["message"] == left_out
+    assert 0 < len(kept) == result.segment_count < 4
+    assert [segment["id"] for segment in kept] == list(range(len(kept)))
+    assert heard["text"] == "".join(segment["text"] for segment in kept)
+    assert not any(s["confidence"] < 0.5 and s["words"][-1]["start"] - s["start"] < 0.2 for s in kept)
 
 
 def test_times_stay_in_the_gate_without_word_times(model, voice_16k, tmp_path):
@@ -251,6 +270,7 @@ def test_language_is_detected_where_the_voice_begins(babbler, voice_16k, tmp_pat
     assert library.transcribe(babbler.network, samples, fp16=False, temperature=0.0)["language"] != expected
 
 
+@pytest.mark.usefixtures("credulous")
 def test_long_files_are_heard_in_parts(model, voice_16k, tmp_path, monkeypatch):
     monkeypatch.setattr(hearing, "PART_SECONDS", 40.0)
     monkeypatch.setattr(voice, "CUT_SEARCH_SECONDS", 20.0)
@@ -316,6 +336,7 @@ def test_cancelling_at_any_moment_unwinds_and_leaves_the_model_whole(model, voic
 # Files
 
 
+@pytest.mark.usefixtures("credulous")
 def test_every_format_holds_the_lines_at_the_start_of_their_first_words(model, voice_16k, tmp_path):
     path, _ = recording(tmp_path / "a.wav", voice_16k, silence(6), voice_16k)
     result, heard = run(model, path)
