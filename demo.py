@@ -7,6 +7,7 @@ the folder it is started in.
 
 import argparse
 import io
+import json
 import os
 import queue
 import shutil
@@ -404,11 +405,19 @@ def _take_through(service: Service, song: Path, fields: dict[str, str]) -> dict[
     return {stage: reason for stage, reason in reasons.items() if reason}
 
 
+def _sung_lines(results: dict[str, dict[str, Any]]) -> list[str]:
+    """The lyrics line by line as the karaoke shows them, or as they were heard when there is none."""
+    if name := results.get("karaoke", {}).get("sync_file"):
+        sync = json.loads((OUTPUT / FOLDERS["karaoke"] / name).read_text(encoding="utf-8"))
+        return [line["text"].strip() for line in sync["lines"]]
+    return [line.strip() for line in results["whisper"]["text"].splitlines() if line.strip()]
+
+
 def _print_results(results: dict[str, dict[str, Any]], folders: list[Path]) -> None:
     """Lyrics, key, tempo, and where the files are; `results` by model."""
     if heard := results.get("whisper"):
-        text = heard["text"].strip() or heard.get("message") or "(no words were heard)"
-        print("\nLyrics", *(f"  {line.strip()}" for line in text.splitlines()), sep="\n")
+        lines = _sung_lines(results) or [heard.get("message") or "(no words were heard)"]
+        print("\nLyrics", *(f"  {line}" for line in lines), sep="\n")
     if found := results.get("pitch_analysis"):
         print(f"\nKey    {found['detected_key']} ({found['confidence']:.0%} confidence)")
         print(f"Tempo  {found['tempo_bpm']:.0f} BPM" if found.get("tempo_bpm") else "Tempo  none found")

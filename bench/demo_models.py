@@ -67,7 +67,8 @@ def _words(judged: Sequence[Judged]) -> list[tuple[str, str, str]]:
     silent = [song for song in judged if not song.true_words]
     starts, raw = (np.abs(np.concatenate([getattr(song, name) for song in sung]))
                    for name in ("start_errors", "raw_start_errors"))  # fmt: skip
-    lines = np.concatenate([song.line_errors for song in sung])
+    lines, missed = (np.concatenate([getattr(song, name) for song in sung])
+                     for name in ("line_errors", "missed_errors"))  # fmt: skip
     rates = [song.wrong_words / song.true_words for song in sung]
     error = sum(song.wrong_words for song in sung) / words
     return [
@@ -77,6 +78,8 @@ def _words(judged: Sequence[Judged]) -> list[tuple[str, str, str]]:
         ("transcription's word starts, median error", f"{np.median(raw):.3f} s", ""),
         (f"LRC lines that start within {LINE_GOAL_SECONDS} s of a true line",
          f"{np.mean(lines <= LINE_GOAL_SECONDS):.1%}", f"{LINE_GOAL_SHARE:.0%}"),
+        (f"true lines within {LINE_GOAL_SECONDS} s of which one of the LRC starts",
+         f"{np.mean(missed <= LINE_GOAL_SECONDS):.1%}", ""),
         (f"words heard in {len(silent)} songs without voice", f"{sum(song.heard_words for song in silent)}", "0"),
         (f"words heard more than {FAR_SECONDS:g} s from any that is sung",
          f"{sum(song.heard_far_from_voice(FAR_SECONDS) for song in sung)}", "0"),

@@ -45,6 +45,8 @@ def _is_instant(segment: dict[str, Any]) -> bool:
 def fit_words(segments: Sequence[dict[str, Any]], sounding: Sequence[Passage]) -> list[dict[str, Any]]:
     """Cut words, and the segments they make, to where the voice sounds, by the rules of models.words.fit().
 
+    A word that is nowhere near the voice stays where it is; none ends later than the last one did.
+
     Parameters
     ----------
     segments : sequence of dict
@@ -62,16 +64,17 @@ def fit_words(segments: Sequence[dict[str, Any]], sounding: Sequence[Passage]) -
         for number, segment in enumerate(segments)
         for word in segment.get("words", ())
     ]
+    last = max((word.end for word in heard), default=0.0)
     fitted = iter(fit(tidy(heard), sounding))
-    return [_with_times(segment, fitted) for segment in segments]
+    return [_with_times(segment, fitted, last) for segment in segments]
 
 
-def _with_times(segment: dict[str, Any], fitted: Iterator[Word]) -> dict[str, Any]:
-    """The segment with the times of as many of the words as it has."""
+def _with_times(segment: dict[str, Any], fitted: Iterator[Word], last: float) -> dict[str, Any]:
+    """The segment with the times of as many of the words as it has, none of them after the last."""
     words = segment.get("words", ())
     placed = list(islice(fitted, len(words)))
     if not placed:
         return segment
-    times = [{"start": round(place.start, 2), "end": round(place.end, 2)} for place in placed]
+    times = [{key: round(min(getattr(place, key), last), 2) for key in ("start", "end")} for place in placed]
     timed = [word | time for word, time in zip(words, times, strict=True)]
     return segment | {"start": times[0]["start"], "end": times[-1]["end"], "words": timed}

@@ -181,10 +181,10 @@ def _refuse_damage(model: str, variant: str, path: Path) -> None:
     """Raise ModelUnavailable when weights as find() gave them are not whole."""
     for part in _files(model, variant, path):
         if trouble := checkpoints.damage(part):
-            raise ModelUnavailable(
-                f"The weights of {model} {variant} are damaged: {part}: {trouble}. Delete that file and fetch it again "
-                f"with: {_command(model, variant)}."
-            )
+            remedy = f"Delete that file and fetch it again with: {_command(model, variant)}."
+            if SOURCES[model][variant].bundled:
+                remedy = "It comes with this project; restore it from there."
+            raise ModelUnavailable(f"The weights of {model} {variant} are damaged: {part}: {trouble}. {remedy}")
 
 
 def _disk_is_full(error: BaseException | None) -> bool:

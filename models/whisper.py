@@ -73,8 +73,8 @@ class Request(BaseModel):
     )
     hallucination_guard: bool = Field(
         True,
-        description="Listen only where there is voice, and leave out what is hardly heard and either repeated over and "
-        "over or takes no time.",
+        description="Listen only where there is voice, and leave out what is hardly heard and repeated over and over "
+        "or, in a recording with long pauses, takes no time.",
     )
     lyrics: str | None = Field(
         None, min_length=1, max_length=20_000,
@@ -183,7 +183,7 @@ def run(model: Whisper, request: Request, audio_path: Path, out_dir: Path, repor
     with more fields: for each segment `confidence` (0..1, mean probability of its words; without word times the mean
     of its window's tokens), and at the top `duration_seconds`, `model`, `model_variant`, `message`, `voice` (passages
     where it listened) and `aligned` (whether the words were given). Where it did not listen to all of the recording,
-    words begin and end where the voice sounds.
+    words that reach into a pause are cut to where the voice sounds.
 
     Parameters
     ----------
@@ -246,11 +246,11 @@ def _hear(model: Whisper, request: Request, audio_path: Path, report: Report) ->
         segments = [line.segment(number) for number, line in enumerate(lines)]
         heard = {"text": "".join(s["text"] for s in segments), "segments": segments, "language": language}
     elif passages:
-        if not request.hallucination_guard:
-            passages = [(0.0, loudness.duration_seconds)]
+        whole = [(0.0, loudness.duration_seconds)]
+        gated = request.hallucination_guard and passages != whole
+        passages = passages if gated else whole
         progress = hearing.Progress(passages, share(report, LISTENED, 1.0), model.network.dims.n_text_ctx // 2)
         heard = hearing.transcribe(model.network, audio_path, loudness, passages, progress, _options(model, request))
-        gated = passages != [(0.0, loudness.duration_seconds)]
         sounding = singing.sounding(loudness) if gated else None
         heard, message = _guarded(heard, sounding, request.hallucination_guard)
     return heard | {
@@ -297,18 +297,19 @@ def _guarded(
 ) -> tuple[dict[str, Any], str | None]:
     """The transcription with confidences, without lines that were hardly heard or not sung, and a message about it.
 
-    Its words lie where the voice sounds; None leaves them as the library heard them.
+    Its words are fitted to where the voice sounds; None leaves them as the library heard them.
     """
     segments = [segment | {"confidence": _confidence(segment)} for segment in heard["segments"]]
     sung = segments if sounding is None else unsung.fit_words(unsung.cut_instant(segments), sounding)
     kept = cut_repetition(sung) if guard else sung
-    if not heard["text"].strip():
-        return heard | {"segments": kept}, NO_WORDS
-    left_out = [(len(segments) - len(sung), NO_TIME), (len(sung) - len(kept), REPEATED)]
-    if len(kept) < len(segments):
+    left_out = [(NO_TIME, len(segments) - len(sung)), (REPEATED, len(sung) - len(kept))]
+    notes = [why.format(count) for why, count in left_out if count]
+    if notes:
         kept = [segment | {"id": number} for number, segment in enumerate(kept)]
         heard = heard | {"text": "".join(segment["text"] for segment in kept)}
-    return heard | {"segments": kept}, " ".join(why.format(count) for count, why in left_out if count) or None
+    if not heard["text"].strip():
+        notes.insert(0, NO_WORDS)
+    return heard | {"segments": kept}, " ".join(notes) or None
 
 
 def _confidence(segment: dict[str, Any]) -> float:

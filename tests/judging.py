@@ -16,7 +16,7 @@ from training.song import STEMS, Song
 LEAST_SDR_DB, LEAST_GAIN_DB = 4.0, 7.0  # of each stem
 MOST_WRONG_WORDS = 0.25
 LATEST_START_SECONDS = 0.12  # median error
-LINE_SECONDS, LEAST_LINES_IN_TIME = 0.3, 0.8
+LINE_SECONDS, LEAST_LINES_IN_TIME, LEAST_LINES_FOUND = 0.3, 0.8, 0.7
 FAR_SECONDS = 1.0
 LRC_TIME = re.compile(r"^\[(\d+):(\d+\.\d+)\]", re.MULTILINE)
 DEMO = {
@@ -42,6 +42,8 @@ class Judged:
         The same for the transcription's.
     line_errors : np.ndarray
         From each line start of the LRC to the nearest true one, in seconds.
+    missed_errors : np.ndarray
+        From each true line start to the nearest one of the LRC, in seconds; infinite without any.
     strays : np.ndarray
         From each heard word's start to the nearest moment when a true word is sung, in seconds; infinite without voice.
     """
@@ -54,6 +56,7 @@ class Judged:
     start_errors: np.ndarray
     raw_start_errors: np.ndarray
     line_errors: np.ndarray
+    missed_errors: np.ndarray
     strays: np.ndarray
 
     def heard_far_from_voice(self, seconds: float) -> int:
@@ -105,13 +108,14 @@ def judge_files(song: Song, *results: Path) -> Judged:
     lines = [60 * int(minutes) + float(seconds) for minutes, seconds in LRC_TIME.findall(lrc.read_text())]
     _, shown_pairs = matched(true, [_plain(word["word"]) for word in shown])
     starts = [word.start_seconds for word in song.words]
+    line_starts = [line.start_seconds for line in song.lines]
     return Judged(
         {name: sdr(song.stems[name], stems[name]) for name in STEMS},
         {name: sdr(song.stems[name], song.mixture) for name in STEMS},
         len(true), len(spoken), wrong,
         np.array([shown[place]["start"] - starts[truth] for truth, place in shown_pairs]),
         np.array([heard[place]["start"] - starts[truth] for truth, place in pairs]),
-        nearest(lines, [line.start_seconds for line in song.lines]) if lines and song.lines else np.array([]),
+        nearest(lines, line_starts or [np.inf]), nearest(line_starts, lines or [np.inf]),
         np.array([_from_voice(song, word["start"]) for word in heard]),
     )  # fmt: skip
 
@@ -131,6 +135,7 @@ def assert_well_made(judged: Judged) -> None:
     for errors in (judged.start_errors, judged.raw_start_errors):
         assert np.median(np.abs(errors)) < LATEST_START_SECONDS, errors
     assert (judged.line_errors <= LINE_SECONDS).mean() >= LEAST_LINES_IN_TIME, judged.line_errors
+    assert (judged.missed_errors <= LINE_SECONDS).mean() >= LEAST_LINES_FOUND, judged.missed_errors
     assert judged.heard_far_from_voice(FAR_SECONDS) == 0, judged.strays
 
 

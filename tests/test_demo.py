@@ -22,9 +22,10 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.judging import assert_well_made, judge_files
+from tests.judging import MOST_WRONG_WORDS, assert_well_made, judge_files
 from tests.serving import ROOT
 from training.demo_song import SECONDS, SEED
+from training.measures import matched
 from training.song import STEMS, make_song
 
 LIMIT_SECONDS = 600  # real models, though small ones, and perhaps a busy machine
@@ -144,7 +145,12 @@ def test_four_bars_move(shown: Run) -> None:
 def test_lyrics_key_and_tempo_are_printed(shown: Run) -> None:
     truth = json.loads((ROOT / "static" / "demo" / "words.json").read_text())
     assert f"Key    {truth['key']} (" in shown.said
-    assert re.search(r"\nLyrics\s+\S", shown.said)
+    printed = re.search(r"\nLyrics\r?\n(.*?)\r?\n\r?\n", shown.said, re.DOTALL)
+    assert printed is not None
+    sung = (ROOT / "static" / "demo" / "lyrics.txt").read_text().split()
+    wrong, _ = matched(sung, printed[1].split())
+    assert wrong <= MOST_WRONG_WORDS * len(sung), printed[1]
+    assert len(printed[1].splitlines()) >= 3, "line by line, as they are sung"
     tempo = re.search(r"Tempo  (\d+) BPM", shown.said)
     assert tempo is not None
     assert int(tempo[1]) == pytest.approx(truth["tempo_bpm"], rel=0.03)

@@ -44,3 +44,9 @@ def test_a_segment_without_word_times_stays_as_it_is(words):
     sung = segment((" oh", 5.0, 6.5))
     assert fit_words([untimed, sung], [(5.5, 6.5)])[0] == untimed
     assert times(fit_words([untimed, sung], [(5.5, 6.5)])[1:]) == [(5.5, 6.5, [(5.5, 6.5)])]
+
+
+def test_no_word_is_moved_behind_the_end():
+    crowded = segment((" oh", 29.9, 30.0), (" my", 30.0, 30.0), (" love", 30.0, 30.0))
+    (fitted,) = fit_words([crowded], [(20.0, 30.0)])
+    assert (fitted["end"], max(word["end"] for word in fitted["words"])) == (30.0, 30.0)

@@ -1,5 +1,6 @@
 """Weights: found or refused, and the command."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,23 @@ def test_bundled_weights_that_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(weights, "BUNDLED", tmp_path)
     with pytest.raises(ModelUnavailable, match="come with this project"):
         weights.fetch("whisper", "demo", None, Said())
+
+
+def test_bundled_weights_that_are_damaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(weights, "BUNDLED", tmp_path)
+    (tmp_path / "demo.pt").write_bytes((sources.BUNDLED / "demo.pt").read_bytes()[:100_000])
+    with pytest.raises(ModelUnavailable, match=r"demo\.pt.*comes with this project; restore it") as refused:
+        weights.fetch("whisper", "demo", None, Said())
+    assert "fetch it again" not in refused.value.message
+
+
+def test_bundled_weights_have_the_checksums_that_are_written_down_and_are_small() -> None:
+    written = [line.split("  ") for line in (sources.BUNDLED / "SHA256SUMS").read_text().splitlines()]
+    files = {path.name: path.read_bytes() for path in sources.BUNDLED.iterdir() if path.name != "SHA256SUMS"}
+    assert {name: checksum for checksum, name in written} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+    }
+    assert sum(map(len, files.values())) <= 12e6
 
 
 @pytest.mark.parametrize("variant", weights.SOURCES["demucs"])

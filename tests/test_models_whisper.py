@@ -213,6 +213,9 @@ def test_no_text_where_there_is_no_voice(model, voice_16k, tmp_path):
     for segment, (start, end) in zip(heard["segments"], heard["voice"], strict=True):
         for timed in (segment, *segment["words"]):
             assert start <= timed["start"] <= timed["end"] <= end
+    for segment, (first, last) in zip(heard["segments"], spoken, strict=True):
+        assert first - 0.05 <= segment["start"] == segment["words"][0]["start"], "not in the pause before"
+        assert segment["words"][-1]["end"] == segment["end"] <= last + 0.05
     _, unguarded = run(model, path, hallucination_guard=False)
     assert as_library(unguarded) == plain(library.transcribe(model.network, samples, fp16=False, word_timestamps=True))
 

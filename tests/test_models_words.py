@@ -21,6 +21,10 @@ def segment(*words, **fields):
             "words": rows, **fields}
 
 
+def test_without_words_there_is_nothing_to_do():
+    assert tidy([]) == fit([], [(0.0, 1.0)]) == voiced([], [(0.0, 1.0)]) == []
+
+
 def test_tidy_words_never_overlap_and_zero_length_ones_get_a_little():
     raw = [Word(" a", 1.0, 3.0), Word(" b", 2.0, 2.0), Word(" c", 2.0, 2.0), Word(" d", 1.5, 5.0), Word(" e", 9.0, 9.0)]
     words = tidy(raw)
