@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,6 +88,32 @@ def judge(server: Server, song: Song, folder: Path) -> Judged:
         assert answer.ok, answer.text
         (folder / file).write_bytes(answer.content)
     return judge_files(song, *(folder / name.partition("/")[2] for name in names))
+
+
+def heard_without_voice(server: Server, song: Song, folder: Path, seconds: float | None = None) -> dict[str, Any]:
+    """Send a song's band alone through the pipeline.
+
+    Parameters
+    ----------
+    server : Server
+    song : Song
+    folder : Path
+        The music is written here.
+    seconds : float, optional
+        Of its end; all of it when left out.
+
+    Returns
+    -------
+    dict
+        The transcription's JSON.
+    """
+    band = song.mixture - song.stems["vocals"]
+    with audio.Writer(folder / "band.wav", SAMPLE_RATE, 2) as writer:
+        writer.write(band if seconds is None else band[:, -round(seconds * SAMPLE_RATE) :])
+    done = server.upload(folder / "band.wav", **DEMO)
+    assert done["status"] == "completed", done
+    heard: dict[str, Any] = server.get(f"/download/whisper/{done['file_id']}/transcription_demo.json").json()
+    return heard
 
 
 def judge_files(song: Song, *results: Path) -> Judged:

@@ -4,16 +4,14 @@ The limits are looser than the goals that bench/demo_models.py measures; swapped
 a broken aligner are far beyond them. tests/test_demo.py asks the same of the demo song.
 """
 
-import json
 from pathlib import Path
 
-from models import audio, whisper
+from models import whisper
 from models.sources import BUNDLED
-from tests.judging import DEMO, MOST_WRONG_WORDS, assert_well_made, judge
+from tests.judging import MOST_WRONG_WORDS, assert_well_made, heard_without_voice, judge
 from tests.serving import Server
 from training.corpus import EVALUATION_SEEDS
 from training.measures import matched
-from training.score import SAMPLE_RATE
 from training.song import make_song
 
 SECONDS = 34.0  # longer than Whisper's window
@@ -32,12 +30,6 @@ def test_a_song_of_an_unseen_seed_is_well_made(server: Server, tmp_path: Path) -
 
 
 def test_a_song_without_voice_gets_no_words(server: Server, tmp_path: Path) -> None:
-    song = make_song(EVALUATION_SEEDS[0], SECONDS)
-    unsung = (song.mixture - song.stems["vocals"])[:, -round(UNSUNG_SECONDS * SAMPLE_RATE) :]
-    with audio.Writer(tmp_path / "unsung.wav", SAMPLE_RATE, 2) as writer:
-        writer.write(unsung)
-    done = server.upload(tmp_path / "unsung.wav", **DEMO)
-    path = f"/download/whisper/{done['file_id']}/transcription_demo.json"
-    heard = json.loads(server.get(path).content)
-    assert (done["status"], heard["text"].strip()) == ("completed", "")
+    heard = heard_without_voice(server, make_song(EVALUATION_SEEDS[0], SECONDS), tmp_path, UNSUNG_SECONDS)
+    assert heard["text"].strip() == ""
     assert heard["message"] in (whisper.NO_VOICE, whisper.NO_WORDS)
