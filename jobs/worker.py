@@ -234,13 +234,23 @@ class Worker:
         with suppress(Paused):  # it is done; what follows is paused in its place
             report(1.0)
         folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)
-        entries = [{"filename": name, "size_bytes": audio.whole_size(staging / name)} for name in result.files]
         self.files.publish(staging, folder)
+        entries = self._whole(folder, result.files)
         return Outcome(
             COMPLETED, pipeline.closing_events(job, COMPLETED), pipeline.followers(job),
             folder, result.model_dump(mode="json") | _shown_folder(job.model, folder), entries,
             earlier_seconds=self.spool.earlier_seconds if self.spool else 0.0,
         )  # fmt: skip
+
+    def _whole(self, folder: str, names: list[str]) -> list[dict[str, Any]]:
+        """The files of a result as rows have them; only in their last place does nobody tidy half-made ones away."""
+        try:
+            return [
+                {"filename": name, "size_bytes": audio.whole_size(self.files.result(folder, name))} for name in names
+            ]
+        except BaseException:
+            self.files.remove_results(folder)
+            raise
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         """Write how a job ended, tell the queue what follows."""

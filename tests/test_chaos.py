@@ -511,6 +511,7 @@ def bad_results(server: Server, jobs: dict[str, Ended]) -> Iterator[str]:
             answer = server.get(f"/download/{job.model}/{job.file_id}/{name}?job={job.id}")
             if answer.status_code != 200 or len(answer.content) != entry["size_bytes"]:
                 yield f"{name} does not come whole: {answer.status_code}, {len(answer.content)} bytes, {job}"
+                continue
             if Path(name).suffix in (".mp3", ".wav", ".flac"):
                 samples, rate = audio.read(server.outputs / str(job.folder) / name)
                 wanted = lengths[job.file_id] + (MUSIC_SECONDS if job.model == "musicgen" else 0)  # it goes on with it

@@ -10,8 +10,10 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from config import Config
@@ -22,6 +24,8 @@ from jobs.store import JobStore
 from jobs.watch import Watch
 from jobs.worker import Worker
 from storage import database
+from storage.files import Files
+from tests import render
 from tests.library import Library, in_background
 from tests.rows import WORKER, a_job, story
 from tests.serving import ROOT, Server, wait_until
@@ -126,6 +130,32 @@ def test_a_job_ends_although_the_database_is_busy_for_long(
         other.execute("rollback")
     running.result(20)
     assert (library.job(job.id).error or {})["code"] == "not_found", "there was no song, which is the true reason"
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"), [(Path.unlink, "removed"), (lambda path: os.truncate(path, 3000), "cut short")]
+)
+def test_files_that_are_hurt_as_late_as_they_are_moved_fail_their_job(
+    config: Config, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None],
+    reason: str,
+) -> None:  # fmt: skip
+    file_id = library.add_song()
+    track = render.save(tmp_path / "track.mp3", np.zeros((2, 2 * render.RATE), np.float32))
+    library.add_stems(file_id, instrumental=track.read_bytes())
+    new = {"file_id": file_id, "model": "karaoke", "variant": "instrumental_only", "parameters": {"lyrics": None}}
+    job = library.claim(library.add_job(**new).id)
+    publish = Files.publish
+
+    def hurt_and_publish(files: Files, staging: Path, folder: str) -> None:
+        harm(staging / "karaoke.mp3")
+        publish(files, staging, folder)
+
+    monkeypatch.setattr(Files, "publish", hurt_and_publish)
+    Worker(config, "cpu", WORKER)._run_claimed(job)
+    ended = library.job(job.id)
+    assert ended.error is not None
+    assert ended.error["message"] == f"karaoke.mp3 was {reason} while it was written, not by this service; try again."
+    assert not list(config.output_folder.glob("[!.]*/karaoke")), "nothing half-made is shown"
 
 
 def test_a_worker_outlives_a_database_that_is_busy(
