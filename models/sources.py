@@ -7,10 +7,7 @@ from models.checkpoints import AUDIOCRAFT_PARTS
 
 BUNDLED = Path(__file__).parent / "demo"  # the folder of weights that come with this project
 GATED_NOTE = "To be downloaded it takes the licence accepted on huggingface.co, and HF_TOKEN."
-DEMO_NOTE = (
-    "Made to show and test the service: trained on synthesised songs alone, and at home in nothing else. "
-    "For real music choose another variant, which is downloaded once."
-)
+DEMO_NOTE = "To show and test the service: trained on synthesised songs alone; real music needs another variant."
 
 
 @dataclass(frozen=True)

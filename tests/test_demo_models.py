@@ -14,12 +14,13 @@ from training.corpus import EVALUATION_SEEDS
 from training.measures import matched
 from training.song import make_song
 
+SEED = EVALUATION_SEEDS[4]  # six lines are sung
 SECONDS = 34.0  # longer than Whisper's window
 UNSUNG_SECONDS = 12.0
 
 
 def test_a_song_of_an_unseen_seed_is_well_made(server: Server, tmp_path: Path) -> None:
-    song = make_song(EVALUATION_SEEDS[0], SECONDS)
+    song = make_song(SEED, SECONDS)
     assert_well_made(judge(server, song, tmp_path))
     with_beams = whisper.Request(beam_size=5)
     model = whisper.load("demo", "cpu", BUNDLED / "demo.pt")
@@ -30,6 +31,6 @@ def test_a_song_of_an_unseen_seed_is_well_made(server: Server, tmp_path: Path) -
 
 
 def test_a_song_without_voice_gets_no_words(server: Server, tmp_path: Path) -> None:
-    heard = heard_without_voice(server, make_song(EVALUATION_SEEDS[0], SECONDS), tmp_path, UNSUNG_SECONDS)
+    heard = heard_without_voice(server, make_song(SEED, SECONDS), tmp_path, UNSUNG_SECONDS)
     assert heard["text"].strip() == ""
     assert heard["message"] in (whisper.NO_VOICE, whisper.NO_WORDS)
