@@ -243,7 +243,7 @@ class Worker:
         )  # fmt: skip
 
     def _whole(self, folder: str, names: list[str]) -> list[dict[str, Any]]:
-        """The files of a result as rows have them; only in their last place does nobody tidy half-made ones away."""
+        """The files of a published result as rows have them; raises, and removes them all, when one is not whole."""
         try:
             return [
                 {"filename": name, "size_bytes": audio.whole_size(self.files.result(folder, name))} for name in names

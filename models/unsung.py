@@ -75,6 +75,6 @@ def _with_times(segment: dict[str, Any], fitted: Iterator[Word], last: float) ->
     placed = list(islice(fitted, len(words)))
     if not placed:
         return segment
-    times = [{key: round(min(getattr(place, key), last), 2) for key in ("start", "end")} for place in placed]
+    times = [{"start": round(min(place.start, last), 2), "end": round(min(place.end, last), 2)} for place in placed]
     timed = [word | time for word, time in zip(words, times, strict=True)]
     return segment | {"start": times[0]["start"], "end": times[-1]["end"], "words": timed}

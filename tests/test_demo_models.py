@@ -26,7 +26,7 @@ def test_a_song_of_an_unseen_seed_is_well_made(server: Server, tmp_path: Path) -
     model = whisper.load("demo", "cpu", BUNDLED / "demo.pt")
     heard = whisper.run(model, with_beams, tmp_path / "vocals.wav", tmp_path, lambda *told: None)
     sung = [word.text.strip().lower() for word in song.words]
-    assert (heard.language, len(sung) > 10) == ("en", True)
+    assert heard.language == "en"
     assert matched(sung, heard.text.split())[0] <= MOST_WRONG_WORDS * len(sung)
 
 
