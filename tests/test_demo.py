@@ -22,6 +22,7 @@ import pytest
 import requests
 from PIL import Image
 
+from tests import compiled
 from tests.judging import MOST_WRONG_WORDS, assert_well_made, judge_files
 from tests.serving import ROOT
 from training.demo_song import SECONDS, SEED
@@ -50,7 +51,7 @@ class Run:
 
 
 class Demo:
-    """demo.py with nothing but what a fresh clone has: no caches, no network.
+    """demo.py with nothing but what a fresh clone has: no weights in caches, no network; what Numba compiles is there.
 
     Parameters
     ----------
@@ -66,6 +67,7 @@ class Demo:
         settings = {
             "MARK": self._mark, "TMPDIR": folder.parent / "temporary", "XDG_CACHE_HOME": folder.parent / "cache",
             "HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE, "DEVICE": "cpu", "PYTHONUNBUFFERED": "1",
+            "NUMBA_CACHE_DIR": compiled.folder_of("demo"),
         } | environment  # fmt: skip
         self._environment = os.environ | {name: str(value) for name, value in settings.items()}
 
