@@ -141,7 +141,7 @@ class JobStore:
         -------
         list of str or None
             Ids of the jobs that follow; None, and nothing was changed, when the job was no longer this worker's, or
-            was to complete although its cancellation had been accepted.
+            was to complete or fail although its cancellation had been accepted.
         """
         mine = [jobs.c.id == job.id, jobs.c.status == RUNNING, jobs.c.worker_id == job.worker_id]
         now = time.time()
@@ -150,8 +150,9 @@ class JobStore:
             "files": outcome.files, "error": outcome.error, "worker_id": None,
             "earlier_seconds": outcome.earlier_seconds,
         }  # fmt: skip
-        if outcome.status == COMPLETED:
+        if outcome.status != CANCELLED:
             mine.append(jobs.c.cancel_requested_at.is_(None))
+        if outcome.status == COMPLETED:
             values["progress"] = 100
         seconds = max(now - (job.started_at or now), 0.0) + outcome.earlier_seconds
         with self.database.writing() as connection:

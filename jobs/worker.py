@@ -257,13 +257,14 @@ class Worker:
         following = self._insist(lambda: self.store.finish(job, outcome))
         if self.spool:  # not before: who waits for the database too long is ended, and another goes on from it
             self.spool.discard()
+        ending = f"{outcome.status} {(outcome.error or {}).get('message', '')}".strip()
         if following is None:
-            log.warning("job %s: was cancelled or taken from this worker, its result is dropped", job.id)
+            log.warning("job %s: %s, but was cancelled or taken from this worker, which counts", job.id, ending)
             if outcome.folder:
                 self.files.remove_results(outcome.folder)
             self._insist(lambda: self.store.finish(job, outcomes.cancelled(job)))
             return
-        log.info("job %s: %s %s", job.id, outcome.status, (outcome.error or {}).get("message", ""))
+        log.info("job %s: %s", job.id, ending)
         for new, job_id in zip(outcome.then, following, strict=True):
             self.queue.put(new.queue, job_id)
 

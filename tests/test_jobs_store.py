@@ -220,11 +220,14 @@ def test_a_running_job_is_asked_to_stop(store: JobStore) -> None:
     assert story(store, job.file_id) == []
 
 
-def test_a_job_that_was_asked_to_stop_does_not_complete(store: JobStore) -> None:
+@pytest.mark.parametrize(
+    "otherwise", [Outcome(COMPLETED, [last("separation")], [a_job()]), Outcome(FAILED, [last("separation")], error={})]
+)
+def test_a_job_that_was_asked_to_stop_does_not_end_otherwise(store: JobStore, otherwise: Outcome) -> None:
     job = running(store)
     store.request_cancel(job.id, [])
-    assert store.finish(job, Outcome(COMPLETED, [last("separation")], [a_job()])) is None
-    assert store.count() == 1
+    assert store.finish(job, otherwise) is None
+    assert (store.count(), story(store, job.file_id)) == (1, [])
     assert store.finish(job, Outcome(CANCELLED)) == []
     assert now_of(store, job).status == CANCELLED
 
@@ -238,7 +241,8 @@ def test_no_job_no_cancel(store: JobStore) -> None:
 def test_a_job_that_ended_badly_can_be_tried_again(store: JobStore, status: str) -> None:
     job = running(store)
     store.progress(job, Event("separation", 40, "…"))
-    store.request_cancel(job.id, [])
+    if status == CANCELLED:
+        store.request_cancel(job.id, [])
     store.finish(job, Outcome(status, error={"code": "job_failed", "message": "broke", "details": None}))
     assert store.retry(job.id)
     again = now_of(store, job)
