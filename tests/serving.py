@@ -197,7 +197,7 @@ class RedisServer:
             return False
 
 
-def wait_until(found: Any, timeout: float, describe: Any = lambda: "it", *, pause_seconds: float = 0.02) -> Any:
+def wait_until(found: Any, timeout: float, describe: Any = lambda: "it", *, pause_seconds: float = 0.05) -> Any:
     """Look again and again until something is found; its value.
 
     Raises

@@ -165,10 +165,10 @@ def test_after_the_end_everything_is_replayed(watched: Watched) -> None:
 
 
 def test_over_redis_a_worker_of_its_own_shares_work_and_events(
-    tmp_path: Path, weights_dir: Path, redis_url: str, song: Path
+    tmp_path: Path, weights_dir: Path, redis_url: str, tone: Path
 ) -> None:
     server = Server(tmp_path, weights_dir, START_WORKERS="false", REDIS_URL=redis_url).start(ready=False)
-    file_id = server.upload(song)["file_id"]
+    file_id = server.upload(tone)["file_id"]
     nobody = server.post(f"/process/demucs/{file_id}")
     assert (nobody.status_code, nobody.json()["code"]) == (503, "model_unavailable")
     with (tmp_path / "workers.log").open("wb") as log:
@@ -182,9 +182,9 @@ def test_over_redis_a_worker_of_its_own_shares_work_and_events(
             everything, narrow = server.listen(), server.listen()
             narrow.subscribe(NEVER_SENT)
             narrow.subscribe(file_id)
-            separated = server.post(f"/process/demucs/{file_id}")
+            separated = server.post(f"/process/demucs/{file_id}", output_format="wav")
             assert separated.status_code == 200, separated.text
-            analysed = server.post(f"/process/pitch_analysis/{file_id}")
+            analysed = server.post(f"/process/pitch_analysis/{file_id}", model_variant="basic_chroma", plot=False)
             assert analysed.status_code == 200, analysed.text
             for client in (everything, narrow):
                 client.wait_for(file_id, "analysis")

@@ -328,7 +328,7 @@ def test_markup_in_the_words_shows_as_text(studio: Server, open_page: OpenPage, 
 
 def test_reload_in_mid_job_comes_back_and_follows(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(studio)
-    _separate(_tone(tmp_path / "Dusk - Long.wav", seconds=12), page)
+    _separate(_tone(tmp_path / "Dusk - Long.wav", seconds=6), page)
     with _held(studio.worker_pids()):
         seen = _percent(page, "separation")
         page.reload()
@@ -342,7 +342,7 @@ def test_reload_in_mid_job_comes_back_and_follows(studio: Server, open_page: Ope
 
 def test_two_tabs_of_a_song_show_the_same(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
     first = open_page(studio)
-    _separate(_tone(tmp_path / "Dusk - Long.wav", seconds=12), first)
+    _separate(_tone(tmp_path / "Dusk - Long.wav", seconds=6), first)
     with _held(studio.worker_pids()):
         second = open_page(studio, first.url.removeprefix(studio.url))
         expect(_card(second, "separation")).to_have_attribute("data-status", "processing")
@@ -363,7 +363,7 @@ def test_two_tabs_of_a_song_show_the_same(studio: Server, open_page: OpenPage, t
 
 def test_a_paused_song_shows_so_in_every_tab_and_goes_on(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
     first = open_page(studio)
-    _separate(_tone(tmp_path / "Dusk - Long.wav", seconds=12), first)
+    _separate(_tone(tmp_path / "Dusk - Long.wav", seconds=6), first)
     with _held(studio.worker_pids()):
         second = open_page(studio, first.url.removeprefix(studio.url))
         second.get_by_role("button", name="Pause", exact=True).click()
@@ -407,7 +407,7 @@ def test_the_library_is_searched_opened_and_tidied(studio: Server, open_page: Op
 
 def test_cancel(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(studio)
-    page.set_input_files("#file", _tone(tmp_path / "long.wav", seconds=60))
+    page.set_input_files("#file", _tone(tmp_path / "long.wav", seconds=30))
     _start(page)
     expect(_card(page, "separation")).to_have_attribute("data-status", "processing", timeout=JOB_MILLISECONDS)
     late: list[Route] = []
