@@ -99,7 +99,7 @@ def test_the_tempo_of_clicks(tmp_path: Path, bpm: float) -> None:
 
 
 def test_a_song_with_a_voice(tmp_path: Path) -> None:
-    song = render.song(tmp_path / "song.mp3")
+    song = render.song(tmp_path / "song.flac")
     result = analyse(song.path)
     assert result.detected_key == song.key
     assert result.tempo_bpm == pytest.approx(song.tempo_bpm, rel=0.01)
