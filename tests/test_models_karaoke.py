@@ -30,7 +30,7 @@ def quiet(fraction, message=None):
 
 @pytest.fixture(scope="module")
 def song(tmp_path_factory):
-    return render.song(tmp_path_factory.mktemp("song") / "song.wav", 24)
+    return render.song(tmp_path_factory.mktemp("song") / "song.flac", 24)
 
 
 @pytest.fixture(scope="module")
