@@ -235,10 +235,10 @@ def test_rescale_leaves_quiet_stems_alone(repository, tmp_path):
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (96000, 2)])
 def test_other_rates_and_channels(repository, tmp_path, rate, channels):
     source = noise(tmp_path / "in.wav", 1.5, rate=rate, channels=channels)
-    result = separate(repository, "htdemucs", source, tmp_path / "out")
+    result = separate(repository, "htdemucs", source, tmp_path / "out", output_format="flac")
     assert result.sample_rate == RATE
     assert result.duration_seconds == pytest.approx(1.5, abs=0.01)
-    stem, stem_rate = audio.read(tmp_path / "out" / "vocals.mp3")
+    stem, stem_rate = audio.read(tmp_path / "out" / "vocals.flac")
     assert (stem_rate, stem.shape) == (RATE, (2, round(result.duration_seconds * RATE)))
 
 
