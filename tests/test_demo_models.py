@@ -6,21 +6,27 @@ a broken aligner are far beyond them. tests/test_demo.py asks the same of the de
 
 from pathlib import Path
 
+import pytest
+
 from models import whisper
 from models.sources import BUNDLED
 from tests.judging import MOST_WRONG_WORDS, assert_well_made, heard_without_voice, judge
 from tests.serving import Server
 from training.corpus import EVALUATION_SEEDS
 from training.measures import matched
-from training.song import make_song
+from training.song import Song, make_song
 
 SEED = EVALUATION_SEEDS[4]  # six lines are sung
 SECONDS = 34.0  # longer than Whisper's window
 UNSUNG_SECONDS = 12.0
 
 
-def test_a_song_of_an_unseen_seed_is_well_made(server: Server, tmp_path: Path) -> None:
-    song = make_song(SEED, SECONDS)
+@pytest.fixture(scope="module")
+def song() -> Song:
+    return make_song(SEED, SECONDS)
+
+
+def test_a_song_of_an_unseen_seed_is_well_made(server: Server, song: Song, tmp_path: Path) -> None:
     assert_well_made(judge(server, song, tmp_path))
     with_beams = whisper.Request(beam_size=5)
     model = whisper.load("demo", "cpu", BUNDLED / "demo.pt")
@@ -30,7 +36,7 @@ def test_a_song_of_an_unseen_seed_is_well_made(server: Server, tmp_path: Path) -
     assert matched(sung, heard.text.split())[0] <= MOST_WRONG_WORDS * len(sung)
 
 
-def test_a_song_without_voice_gets_no_words(server: Server, tmp_path: Path) -> None:
-    heard = heard_without_voice(server, make_song(SEED, SECONDS), tmp_path, UNSUNG_SECONDS)
+def test_a_song_without_voice_gets_no_words(server: Server, song: Song, tmp_path: Path) -> None:
+    heard = heard_without_voice(server, song, tmp_path, UNSUNG_SECONDS)
     assert heard["text"].strip() == ""
     assert heard["message"] in (whisper.NO_VOICE, whisper.NO_WORDS)

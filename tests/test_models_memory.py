@@ -3,7 +3,7 @@
 import gc
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,14 @@ class Device:
     def names(self) -> list[str]:
         """Which are loaded, the least recently used first."""
         return [model for model, _variant in self.models.loaded()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_collect() -> Iterator[None]:
+    """What earlier tests of this process left is no garbage here; to walk through it takes longer than these tests."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

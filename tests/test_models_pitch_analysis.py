@@ -89,7 +89,7 @@ def test_the_chords_of_a_loop_and_their_times(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bpm", [60, 77, 90, 120, 133, 150, 180])
 def test_the_tempo_of_clicks(tmp_path: Path, bpm: float) -> None:
-    path = render.clicks(tmp_path / "a.wav", bpm)
+    path = render.clicks(tmp_path / "a.flac", bpm)
     found = pitch_analysis.measure("basic_chroma", path, ignore)
     heard, beats = tempo.estimate(found.onsets, chroma.SAMPLE_RATE / tempo.HOP)
     assert heard == pytest.approx(bpm, rel=0.01)
@@ -99,7 +99,7 @@ def test_the_tempo_of_clicks(tmp_path: Path, bpm: float) -> None:
 
 
 def test_a_song_with_a_voice(tmp_path: Path) -> None:
-    song = render.song(tmp_path / "song.mp3")
+    song = render.song(tmp_path / "song.flac")
     result = analyse(song.path)
     assert result.detected_key == song.key
     assert result.tempo_bpm == pytest.approx(song.tempo_bpm, rel=0.01)
@@ -196,7 +196,7 @@ def test_blocks_make_no_seams(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, v
 
 
 def test_progress_is_real_and_cancel_unwinds(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.wav", np.tile(chord_sound([60, 64, 67], 10), 24), 22050)
+    path = save(tmp_path / "a.flac", np.tile(chord_sound([60, 64, 67], 10), 24), 22050)
     seen: list[float] = []
 
     def cancel_at_half(fraction: float, message: str | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from errors import Cancelled
 from models import audio, demucs, overlap, spool
@@ -17,7 +18,7 @@ from models.demucs import Request
 from models.spool import Place, Spool
 
 RATE = 44100
-SECONDS = 10.0  # segments are of 4 s, so that there are four of them and more
+SECONDS = 2.5  # segments are of 1 s, so that there are four of them and more
 WHOLE = {"of": "this"}
 
 
@@ -27,8 +28,12 @@ def loaded(repository: Path, variant: str) -> demucs.Demucs:
 
 
 @pytest.fixture(scope="module")
-def repository(weights_dir: Path) -> Path:
-    return weights_dir / "demucs"
+def repository(weights_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same checkpoints, in bags that take a second at a time."""
+    folder = shutil.copytree(weights_dir / "demucs", tmp_path_factory.mktemp("weights") / "demucs")
+    for path in folder.glob("*.yaml"):
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"segment": 1}))
+    return folder
 
 
 @pytest.fixture(scope="module")
