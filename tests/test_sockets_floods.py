@@ -21,7 +21,7 @@ from sockets.progress import A_SECOND, AT_ONCE, MOST_REPLAYED
 from tests import contract
 from tests.serving import Server, wait_until
 
-FLOOD_SECONDS, REPLAY_SECONDS = 1.0, 2.0
+FLOOD_SECONDS, REPLAY_SECONDS = 1.3, 2.0
 A_HANDFUL = 100  # messages that are sent with one call: the flood is the server's work, not the client's
 LONGEST_ANSWER_SECONDS = 1.6  # on a busy machine; milliseconds on a free one
 
