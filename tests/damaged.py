@@ -29,15 +29,19 @@ def multipart(*parts: tuple[str, str | None, bytes]) -> bytes:
 def wav(samples: np.ndarray) -> bytes:
     """Mono samples (n,) as a WAV file of 32-bit floats, which may hold anything."""
     data = samples.astype("<f4").tobytes()
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 3, 1, RATE, RATE * 4, 4, 32)
-    riff = struct.pack("<4sI4s", b"RIFF", 4 + len(form) + 8 + len(data), b"WAVE")
-    return riff + form + struct.pack("<4sI", b"data", len(data)) + data
+    return _wav_head(len(data)) + data
 
 
 def wav_of_size(size_bytes: int) -> bytes:
     """A silent WAV file of exactly that size."""
-    header = wav(np.zeros((size_bytes - 44) // 4))[:44]
-    return header + bytes(size_bytes - 44)
+    return _wav_head((size_bytes - 44) // 4 * 4) + bytes(size_bytes - 44)
+
+
+def _wav_head(data_bytes: int) -> bytes:
+    """The 44 bytes before samples that take so many."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 3, 1, RATE, RATE * 4, 4, 32)
+    riff = struct.pack("<4sI4s", b"RIFF", 4 + len(form) + 8 + data_bytes, b"WAVE")
+    return riff + form + struct.pack("<4sI", b"data", data_bytes)
 
 
 def sine(seconds: float) -> np.ndarray:

@@ -281,9 +281,9 @@ CASES = [*file_cases(), *option_cases(), *parameter_cases(), *id_cases()]
 
 
 def contents(server: Server) -> set[str]:
-    """Everything there is: files, songs, jobs, events."""
+    """Everything there is: files, songs, jobs, events; the folders that any job's work begins with stay."""
     files = {str(path) for folder in (server.uploads, server.outputs) for path in folder.rglob("*")
-             if not path.name.startswith(("studio.db", "queue.db"))}  # fmt: skip
+             if not path.name.startswith(("studio.db", "queue.db")) and path.name != ".spool"}  # fmt: skip
     tables = {"songs": "file_id", "jobs": "id", "events": "seq"}
     rows = [(table, *row) for table, key in tables.items() for row in server.rows(f"select {key} from {table}")]
     return files.union(f"{table} {key}" for table, key in rows)

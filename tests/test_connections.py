@@ -154,14 +154,14 @@ def test_who_leaves_in_the_middle_of_a_download_leaves_nothing(service: Server, 
     wait_until(lambda: len(held(process, file_id)) <= before, 10, lambda: (before, held(process, file_id)))
 
 
-def test_without_file_descriptors_it_waits_and_goes_on(tmp_path: Path) -> None:
-    server = Server(tmp_path, tmp_path, START_WORKERS="false").start(ready=False)
-    assert server.process is not None
-    limits = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (40, limits[1]))
-    opened = greedy(server, 60)
-    wait_until(lambda: len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) >= 40, 10)
+def test_without_file_descriptors_it_waits_and_goes_on(service: Server) -> None:
+    assert service.process is not None
+    process, here = service.process.pid, Path(f"/proc/{service.process.pid}/fd")
+    soft, hard = resource.prlimit(process, resource.RLIMIT_NOFILE)
+    resource.prlimit(process, resource.RLIMIT_NOFILE, (40, hard))
+    opened = [each for address in (GREEDY, DRIPPING, MANY) for each in greedy(service, MOST, address=address)]
+    wait_until(lambda: len(list(here.iterdir())) >= 40, 10)
     for each in opened:
         each.close()
-    server.wait_for("/health")
-    assert server.stop() == 0
+    service.wait_for("/health")
+    resource.prlimit(process, resource.RLIMIT_NOFILE, (soft, hard))

@@ -7,6 +7,7 @@ import logging
 import re
 import sqlite3
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,12 +19,14 @@ import requests
 from flask.testing import FlaskClient
 from flask_openapi3 import OpenAPI
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 import errors
 from app import create_app
 from config import Config
 from logs import configure_logging
 from storage import database
+from storage.songs import Song
 from tests import contract
 from tests.serving import Server
 
@@ -241,14 +244,15 @@ def test_a_full_database_leaves_no_upload(app: OpenAPI, config: Config, tone: Pa
     engine = studio.store.database.engine
     engine.dispose()
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count = 1"))
-    client = app.test_client()
-    for _ in range(200):  # what is left of the last pages
-        answer = client.post("/upload", data={"file": (io.BytesIO(tone.read_bytes()), f"{'x' * 200}.wav")})
-        if answer.status_code != 200:
-            break
-    contract.error(answer, 507, "storage_full")
-    kept, _ = studio.songs.search(limit=500)
-    assert {path.name for path in config.upload_folder.glob("*.wav")} == {f"{song.file_id}.wav" for song in kept}
+    songs = (Song(str(uuid.uuid4()), "x.wav", "wav", 1, 1.0, 44100, 1, "x", "", 1.0) for _ in range(2000))
+    with pytest.raises(OperationalError, match="full"):
+        deque(map(studio.songs.add, songs))  # until nothing is left of the last pages
+    kept = studio.songs.search(limit=1)[1]
+    assert kept > 0
+    data = {"file": (io.BytesIO(tone.read_bytes()), f"{'x' * 200}.wav")}
+    contract.error(app.test_client().post("/upload", data=data), 507, "storage_full")
+    assert [path.name for path in config.upload_folder.rglob("*")] == [".incoming"]
+    assert studio.songs.search(limit=1)[1] == kept
 
 
 @pytest.mark.parametrize("given", ["a", "req-1", "0f9a:b.c_D", "x" * 128])
