@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals t
 
 LONG = {"shifts": 2, "output_format": "wav"}  # some seconds of work with tiny weights
 SETTINGS = {
-    "SILENCE_SECONDS": 3, "HEARTBEAT_SECONDS": 0.5, "CANCEL_SECONDS": 1, "DRAIN_SECONDS": 2, "LOG_FORMAT": "json",
+    "SILENCE_SECONDS": 3, "HEARTBEAT_SECONDS": 0.5, "CANCEL_SECONDS": 3, "DRAIN_SECONDS": 2, "LOG_FORMAT": "json",
 }  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def test_a_cancelled_job_stops_soon_and_its_worker_goes_on(service: Server, clie
     asked_at = time.monotonic()
     assert service.post(f"/jobs/{job_id}/cancel").json()["cancel_requested"]
     last = client.wait_for(file_id, "separation")
-    assert time.monotonic() - asked_at < 2
+    assert time.monotonic() - asked_at < SETTINGS["CANCEL_SECONDS"]
     assert (last["message"], last["error"]) == ("Separation cancelled", "Cancelled on request.")
     assert service.get(f"/jobs/{job_id}").json()["status"] == "cancelled"
     assert service.post(f"/jobs/{job_id}/cancel").status_code == 409
