@@ -158,6 +158,7 @@ def endings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, st
     return found
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 @pytest.mark.parametrize(("command", "name", "value", "words"), UNUSABLE)
 def test_a_setting_that_cannot_be_used_is_said_in_one_line(
     endings: dict[tuple[str, str, str], tuple[int, str]], command: str, name: str, value: str, words: str

@@ -159,9 +159,11 @@ def test_without_file_descriptors_it_waits_and_goes_on(service: Server) -> None:
     process, here = service.process.pid, Path(f"/proc/{service.process.pid}/fd")
     soft, hard = resource.prlimit(process, resource.RLIMIT_NOFILE)
     resource.prlimit(process, resource.RLIMIT_NOFILE, (40, hard))
-    opened = [each for address in (GREEDY, DRIPPING, MANY) for each in greedy(service, MOST, address=address)]
-    wait_until(lambda: len(list(here.iterdir())) >= 40, 10)
-    for each in opened:
-        each.close()
-    service.wait_for("/health")
-    resource.prlimit(process, resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        opened = [each for address in (GREEDY, DRIPPING, MANY) for each in greedy(service, MOST, address=address)]
+        wait_until(lambda: len(list(here.iterdir())) >= 40, 10)
+        for each in opened:
+            each.close()
+        service.wait_for("/health")
+    finally:
+        resource.prlimit(process, resource.RLIMIT_NOFILE, (soft, hard))
