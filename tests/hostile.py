@@ -1,37 +1,33 @@
 """Songs made to do harm: small files that ask for much memory or time, and scripts that name other files."""
 
+import gzip
+import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
+
+import mutagen.mp4
 
 from tests import damaged
 
 MIB = 1024 * 1024
 PICTURE = b"\0image/jpeg\0\3\0\xff\xd8\xff\xe0"  # of an APIC frame: encoding, kind, front cover, no description, JPEG
 STREAMS = 1000
-CRC_OF_A_GIBIBYTE, CRC_OF_A_QUARTER = 0x5B64C2B0, 0x2A0E7DBB  # of zeros
-
-
-def _nothing(mebibytes: int) -> bytes:
-    """Zeros as deflate writes them: one mebibyte, and over again what became of it, which takes no time."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    one = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
-    return one * mebibytes + packer.flush()
 
 
 def zip_bomb() -> bytes:
     """A gibibyte of nothing in a megabyte of ZIP."""
-    body, size, name = _nothing(1024), 1024 * MIB, b"song.mp3"
-    about = struct.pack("<HHHHHIIIHH", 20, 0, zipfile.ZIP_DEFLATED, 0, 33, CRC_OF_A_GIBIBYTE, len(body), size, 8, 0)
-    local = b"PK\3\4" + about + name + body
-    central = b"PK\1\2" + struct.pack("<H", 20) + about + struct.pack("<HHHII", 0, 0, 0, 0, 0) + name
-    return local + central + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(central), len(local), 0)
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("song.mp3", "w") as song:
+        for _ in range(1024):
+            song.write(bytes(MIB))
+    return written.getvalue()
 
 
 def gzip_bomb() -> bytes:
     """A quarter of one in gzip."""
-    head = b"\x1f\x8b\x08" + bytes(7)
-    return head + _nothing(256) + struct.pack("<II", CRC_OF_A_QUARTER, 256 * MIB)
+    return gzip.compress(bytes(256 * MIB))
 
 
 def _tag(frames: bytes, version: int = 3) -> bytes:
@@ -53,9 +49,12 @@ def cover_mp3(size_bytes: int) -> bytes:
 
 def cover_m4a(size_bytes: int) -> bytes:
     """A song with a picture of that size."""
-    picture = _box(b"data", struct.pack(">II", 13, 0), b"\xff\xd8\xff\xe0" + bytes(size_bytes))  # 13: JPEG
-    handler = _full(b"hdlr", bytes(4) + b"mdirappl" + bytes(9))
-    return _with(_box(b"udta", _full(b"meta", handler, _box(b"ilst", _box(b"covr", picture)))))
+    written = io.BytesIO(damaged.sound("m4a"))
+    song = mutagen.mp4.MP4(written)
+    song["covr"] = [mutagen.mp4.MP4Cover(b"\xff\xd8\xff\xe0" + bytes(size_bytes))]
+    written.seek(0)
+    song.save(written)
+    return written.getvalue()
 
 
 def pixel_bomb() -> bytes:
@@ -64,9 +63,8 @@ def pixel_bomb() -> bytes:
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
-    adler = struct.pack(">HH", 300 * MIB % 65521, 1)  # of zeros
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
-    picture = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"\x78\xda" + _nothing(300) + adler) + chunk(b"IEND", b"")
+    picture = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(300 * MIB), 9)) + chunk(b"IEND", b"")
     return _tag(_frame(b"APIC", b"\0image/png\0\3\0" + picture))
 
 
@@ -144,18 +142,18 @@ def _track(number: int, samples: int, reference: bytes = b"") -> bytes:
     return _box(b"trak", _full(b"tkhd", struct.pack(">IIIII60x", 0, 0, number, 0, 0), flags=7), media)
 
 
-def _with(*boxes: bytes) -> bytes:
-    """A good m4a file with more in its tables, at their end; its sound, which stands before them, stays in place."""
+def _with_tracks(tracks: Iterable[bytes]) -> bytes:
+    """A good m4a file with these tracks after its own; its sound, which stands before the tables, stays in place."""
     sound = damaged.sound("m4a")
     at = sound.index(b"moov") - 4
     moov = sound[at + 8 : at + int.from_bytes(sound[at : at + 4], "big")]
     assert sound.index(b"mdat") < at
-    return sound[:at] + _box(b"moov", moov, *boxes)
+    return sound[:at] + _box(b"moov", moov, *tracks)
 
 
 def tracks(count: int, samples: int) -> bytes:
     """A song with so many tracks, each of which claims so many samples."""
-    return _with(*(_track(number + 2, samples) for number in range(count - 1)))
+    return _with_tracks(_track(number + 2, samples) for number in range(count - 1))
 
 
 def elsewhere(path: str) -> bytes:

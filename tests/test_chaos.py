@@ -51,15 +51,13 @@ SETTINGS = {
 FAULTS = ("kill_worker", "truncate", "fill_disk", "drop_sockets", "kill_worker", "keep_database_busy", "kill_service",
           "truncate", "drop_sockets", "stop_service")  # fmt: skip
 SINGLE: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("demucs", {"output_format": "wav"}), ("demucs", {"output_format": "flac"}), ("whisper", {"model_variant": "tiny"}),
-)  # fmt: skip
-SLOW_TO_LOAD: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("demucs", {"model_variant": "mdx", "output_format": "flac"}),
-    ("pitch_analysis", {}), ("pitch_analysis", {"model_variant": "basic_chroma"}),
+    ("demucs", {"output_format": "wav"}), ("demucs", {"model_variant": "mdx", "output_format": "flac"}),
+    ("whisper", {"model_variant": "tiny"}), ("pitch_analysis", {}),
+    ("pitch_analysis", {"model_variant": "basic_chroma"}),
     ("musicgen", {"model_variant": "small", "prompt": "rain", "duration": MUSIC_SECONDS}),
 )  # fmt: skip
-if IS_LONG:  # every new worker takes seconds to load what they need
-    SINGLE += SLOW_TO_LOAD
+if not IS_LONG:  # every new worker takes seconds to load what the others need
+    SINGLE = (SINGLE[0], ("demucs", {"output_format": "flac"}), SINGLE[2])
 ACTIVE = "status in ('queued', 'running', 'paused')"
 
 

@@ -180,8 +180,9 @@ def test_a_silent_worker_is_replaced_and_its_job_completes(service: Server, clie
     assert not psutil.pid_exists(pid)
 
 
-def test_a_cancelled_job_stops_soon_and_its_worker_goes_on(service: Server, client: Listener, song: Path) -> None:
-    file_id, job_id = separating(service, client, song)
+def test_a_cancelled_job_stops_soon_and_its_worker_goes_on(service: Server, client: Listener, tmp_path: Path) -> None:
+    long = noise(tmp_path / "long.wav", 60)  # it would not end by itself before it loses its process
+    file_id, job_id = separating(service, client, long, 11)
     pid = worker_pid(service)
     asked_at = time.monotonic()
     assert service.post(f"/jobs/{job_id}/cancel").json()["cancel_requested"]

@@ -97,7 +97,7 @@ def test_processing_and_failed(page: Page, server: Server, tmp_path: Path) -> No
     weights = Path(server.environment["MODELS_DIR"]) / "whisper" / "large-v3-turbo.pt"
     aside = weights.rename(weights.with_name("aside"))
     try:
-        path = render.silence(tmp_path / "silence.wav", 8)
+        path = render.silence(tmp_path / "silence.wav", 20)
         song = server.upload(path, auto_process="true", transcription_model_variant="turbo")["file_id"]
         open_page(page, server, f"/?song={song}")
         separation = page.locator("#stage-separation")
