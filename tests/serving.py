@@ -147,8 +147,8 @@ class Listener:
         return self.client.call("subscribe", {"file_id": file_id, "since_seq": since_seq}, timeout=20)
 
     def close(self) -> None:
-        """Disconnect."""
-        self.client.disconnect()
+        """Disconnect, and try no more to come back where the server is gone."""
+        self.client.shutdown()
 
 
 def close_all(listeners: list[Listener]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import librosa
@@ -99,8 +100,9 @@ def stems(song: Song, weights_dir: Path) -> dict[str, np.ndarray]:
     """The song as Demucs separates it; the service has separated it, too."""
     song.process("demucs", "htdemucs", seed=SEED, output_format="wav", bit_depth=32)
     separator = Separator("htdemucs", repo=weights_dir / "demucs", device="cpu")
-    random.seed(SEED)
-    found = separator.separate_tensor(torch.from_numpy(song.sound(song.path.name)), render.RATE)[1]
+    own = random.Random(SEED)  # which other threads do not draw from
+    with patch("demucs.apply.random", own), patch("demucs.transformer.random", own):
+        found = separator.separate_tensor(torch.from_numpy(song.sound(song.path.name)), render.RATE)[1]
     return {name: stem.numpy() for name, stem in found.items()}
 
 

@@ -418,7 +418,7 @@ def test_every_job_ends_truly_whatever_happens(server: Server, disk: Disk, tmp_p
     assert server.stop() == 0
     assert not workers_of(server)
     for client in clients:
-        client.follower.client.disconnect()
+        client.follower.client.shutdown()
 
 
 COLUMNS = ("id", "file_id", "model", "variant", "status", "stage", "attempts", "folder", "files", "error", "following",

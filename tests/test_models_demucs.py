@@ -9,6 +9,7 @@ import sys
 import threading
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import mutagen
 import numpy as np
@@ -85,11 +86,12 @@ def separate(repository: Path, variant: str, source: Path, out: Path, **paramete
 
 
 def librarys(repository: Path, variant: str, source: Path, seed: int = 0, **options) -> dict[str, torch.Tensor]:
-    """The stems as demucs.api.Separator gives them."""
+    """The stems as demucs.api.Separator gives them, with draws that other threads do not change."""
     samples, _ = audio.read(source)
     separator = Separator(variant, repo=repository, device="cpu", **options)
-    random.seed(seed)
-    return separator.separate_tensor(torch.from_numpy(samples), RATE)[1]
+    own = random.Random(seed)
+    with patch("demucs.apply.random", own), patch("demucs.transformer.random", own):
+        return separator.separate_tensor(torch.from_numpy(samples), RATE)[1]
 
 
 def error_db(wanted: np.ndarray, given: np.ndarray) -> float:

@@ -18,6 +18,9 @@ RUNNING = re.compile(r"^[1-9]\d$")  # a percentage from 10 on
 SECONDS = """audio => audio.readyState ? audio.duration
     : new Promise((go) => audio.onloadedmetadata = () => go(audio.duration))"""
 
+RIGHT_EDGES = """form => ["[aria-label='Made so far'] > li", "textarea"]
+    .map((one) => form.querySelector(one).getBoundingClientRect().right)"""
+
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
@@ -66,8 +69,8 @@ def test_music_is_made_from_text_and_goes_on_from_the_song(
     panels = page.locator("main > .panel:visible").evaluate_all("all => all.map((one) => one.clientWidth)")
     assert len(set(panels)) == 1, "what was made makes no panel wider"
     assert panels[0] < 390
-    right = "one => one.getBoundingClientRect().right"
-    assert pieces.first.evaluate(right) == pytest.approx(form.get_by_label("Description").evaluate(right), abs=1)
+    piece, words = form.evaluate(RIGHT_EDGES)
+    assert piece == pytest.approx(words, abs=1)
     assert made[0].split("/")[3] != finished["file_id"] == made[1].split("/")[3]
     requests.delete(f"{server.url}/cleanup/{made[0].split('/')[3]}", timeout=60)
 

@@ -3,7 +3,7 @@
 import { cancelJob, deleteSong, getDemoSong, getModels, getStatistics, getStatus, pauseJob, resumeJob, retryJob } from "./api.js";
 import { pacesOf } from "./left.js";
 import { withoutEntries } from "./queue/entries.js";
-import { isUnderWay, withJobs, withoutSong, withRetry } from "./state.js";
+import { isUnderWay, withoutSong, withRetry, withStatus } from "./state.js";
 import { withRunningTasks } from "./tasks/tasks.js";
 import { createUpload } from "./upload.js";
 
@@ -21,6 +21,7 @@ function remembered(fileId) {
  */
 export function createActions(store, follow) {
   let wanted = null; // the song that resume() is to show
+  let retries = 0; // what was asked before one of them is out of date when it comes after
 
   const upload = createUpload(store, adopt);
   const fail = (error) => store.update((state) => ({ ...state, cancelling: false, pausing: false, problem: error }));
@@ -94,6 +95,7 @@ export function createActions(store, follow) {
   async function retry(jobId) {
     try {
       await retryJob(jobId);
+      retries += 1;
       store.update((state) => withRetry(state, jobId));
     } catch (error) {
       fail(error);
@@ -141,13 +143,14 @@ export function createActions(store, follow) {
     }
   }
 
-  /** Nothing runs any more: show what there is, unless the page has gone on to another song while it came. */
+  /** Nothing runs any more: show what there is, unless the page has gone on to another song, or a stage anew, while it came. */
   async function finish() {
     const { song } = store.state;
-    const shown = () => store.state.song?.file_id === song.file_id;
+    const before = retries;
+    const shown = () => store.state.song?.file_id === song.file_id && retries === before;
     try {
-      const { jobs } = await getStatus(song.file_id);
-      if (shown()) store.update((state) => withJobs(state, jobs));
+      const status = await getStatus(song.file_id);
+      if (shown()) store.update((state) => withStatus(state, status));
     } catch (error) {
       if (shown()) fail(error);
     }

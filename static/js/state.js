@@ -71,18 +71,20 @@ export function withEvent(state, event) {
   if (event.file_id !== state.song?.file_id || event.seq <= state.seq) return state;
   const seen = { ...state, seq: event.seq };
   if (event.stage === "loading") return withLoading(seen, event);
-  if (event.stage === "complete") return { ...seen, phase: "ended", cancelling: false, pausing: false, outcome: event };
+  if (event.stage === "complete") return { ...(state.past ? seen : withEnd(seen)), outcome: event };
   return STAGE_NAMES.includes(event.stage) ? withStageEvent(seen, event) : seen;
 }
 
-/** Everything has ended: what the jobs made, and the whole of each reason, which an event has to cut. */
-export function withJobs(state, jobs) {
-  const ended = { ...state, phase: "ended", cancelling: false, pausing: false, jobs };
+const withEnd = (state) => ({ ...state, phase: "ended", cancelling: false, pausing: false });
+
+/** A song as `GET /status/<file_id>` tells it: what its jobs made, and the whole of each reason, which an event has to cut. */
+export function withStatus(state, { status, jobs }) {
+  const told = { ...(isUnderWay(status) ? state : withEnd(state)), jobs };
   const reason = (stage) => jobs.find((job) => job.job_id === stage.jobId && job.status === "failed")?.error?.message;
   return STAGE_NAMES.reduce((next, name) => {
     const whole = state.stages[name].status === "failed" && reason(state.stages[name]);
     return whole ? withStage(next, name, { error: whole }) : next;
-  }, ended);
+  }, told);
 }
 
 /** A failed or cancelled stage shall run again: until its first event it waits, with what comes after it. */

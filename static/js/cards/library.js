@@ -14,6 +14,7 @@ const ELSEWHERE = ["file", "cancel", "another"]; // takes the focus when the las
 /** @param {{open: (fileId: string) => void, remove: (fileId: string) => Promise<void>}} actions */
 export function createLibrary(actions) {
   const [section, list, field, more, about] = ["library", "library-songs", "library-search", "library-more", "library-about"].map(byId);
+  const pressed = new Map(); // "once" or "twice": the delete buttons, by song
   let songs = [];
   let asked = 0;
 
@@ -53,31 +54,35 @@ export function createLibrary(actions) {
     return element("li", { class: "library-row", "data-song": song.file_id }, open, removal(song));
   }
 
-  /** A button that has to be pressed twice. */
-  function removal(song) {
-    const button = element("button", { type: "button" });
-    const name = song.title || song.filename;
-    let sure = false;
-    const ask = (again) => {
-      sure = again;
-      button.className = again ? "button danger small" : "library-delete";
-      button.title = again ? "" : "Delete";
-      button.replaceChildren(again ? "Really delete" : icon("delete"));
-      button.setAttribute("aria-label", again ? `Really delete ${name} and all that was made of it` : `Delete ${name}`);
-    };
-    ask(false);
+  /** A button that has to be pressed twice, though the rows may be made anew in between. */
+  function removal({ file_id: fileId, title, filename }) {
+    const name = title || filename;
+    if (!pressed.has(fileId)) {
+      const button = element("button", { type: "button", class: "library-delete", title: "Delete", "aria-label": `Delete ${name}` }, icon("delete"));
+      button.addEventListener("click", () => {
+        press(fileId, "once");
+        setTimeout(() => pressed.get(fileId) === "once" && press(fileId, null), SECOND_THOUGHT_MS);
+      });
+      return button;
+    }
+    const label = `Really delete ${name} and all that was made of it`;
+    const button = element("button", { type: "button", class: "button danger small", "aria-label": label }, "Really delete");
+    button.setAttribute("aria-disabled", pressed.get(fileId) === "twice"); // keeps the focus, unlike disabled
     button.addEventListener("click", async () => {
-      if (!sure) {
-        ask(true);
-        setTimeout(ask, SECOND_THOUGHT_MS, false);
-        return;
-      }
-      if (button.getAttribute("aria-disabled") === "true") return;
-      button.setAttribute("aria-disabled", "true"); // keeps the focus, unlike disabled
-      await actions.remove(song.file_id);
+      if (pressed.get(fileId) === "twice") return;
+      press(fileId, "twice");
+      await actions.remove(fileId);
+      pressed.delete(fileId);
       load();
     });
     return button;
+  }
+
+  /** A song's delete button was pressed so often, or null when it counts no more. */
+  function press(fileId, times) {
+    if (times) pressed.set(fileId, times);
+    else pressed.delete(fileId);
+    withFocus([section], () => list.replaceChildren(...songs.map(row)), (had) => heirs(had, songs, 0));
   }
 
   let typing;
