@@ -6,11 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from re import Pattern
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect, sync_playwright
 
 STRICT_POLICY = "default-src 'self'; connect-src 'self' ws: wss:"
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")  # the first takes half as much of a processor
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run")
+
+PATIENCE_MILLISECONDS = 20_000  # with what comes at once, on a machine that is busy with other tests
+
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 AXE = Path(__file__).with_name("vendor").joinpath("axe.min.js").read_text(encoding="utf-8")
 

@@ -115,6 +115,14 @@ class Demo:
                 continue  # another user's, or gone meanwhile
 
 
+@pytest.fixture(scope="module", autouse=True)
+def not_in_the_background() -> Iterator[None]:
+    """Where a shell runs these tests in the background they ignore Ctrl-C, and so would what they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def started_in(tmp_path: Path) -> Path:
     """An empty folder to start it in."""

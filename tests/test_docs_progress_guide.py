@@ -31,7 +31,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from jobs.events import MAX_PAYLOAD_BYTES, STAGES
 from tests import render
-from tests.browser import chromium
+from tests.browser import PATIENCE_MILLISECONDS, chromium
 from tests.serving import ROOT, Server, wait_until
 
 GUIDE = (ROOT / "docs" / "PROGRESS_FEEDBACK_GUIDE.md").read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})(?P<label>.*)\n(?P<text>(?s:.*
 ADDRESS = "http://127.0.0.1:5000"  # of the service, in the guide
 ORIGIN = "http://localhost:3000"  # of the pages; another origin than the service's
 PIPELINE = ("upload", "separation", "transcription", "karaoke")
-SECONDS, MILLISECONDS = 300, 20_000
+SECONDS = 300
 NULL = "null"
 # What a developer's bundler would resolve.
 IMPORTS = {
@@ -253,10 +253,7 @@ def context(service: Service, origin: int) -> Iterator[BrowserContext]:
     rules = f"MAP 127.0.0.1:5000 127.0.0.1:{service.port}, MAP localhost:3000 127.0.0.1:{origin}"
     with chromium(f"--host-resolver-rules={rules}") as browser:
         made = browser.new_context()
-        made.set_default_timeout(MILLISECONDS)
-        expect.set_options(timeout=MILLISECONDS)
         yield made
-        expect.set_options(timeout=5_000)  # Playwright's own
 
 
 @dataclass
@@ -560,7 +557,7 @@ def _becomes(page: Page, condition: str | Callable[[], bool]) -> bool:
         except PlaywrightTimeout:
             return False
         return True
-    for _ in range(MILLISECONDS // 50):
+    for _ in range(PATIENCE_MILLISECONDS // 50):
         if condition():
             return True
         page.wait_for_timeout(50)

@@ -201,6 +201,17 @@ def test_real_models_are_freed(weights_dir: Path) -> None:
     assert kept() is None
 
 
+def test_a_model_whose_parts_know_it_is_freed_at_once() -> None:
+    models = LoadedModels("cpu", 0, lambda: 0)
+    model = Model(1)
+    model.content = [model]
+    freed = weakref.ref(model)
+    models.run(("a", "v"), lambda: freed(), lambda _: None)
+    del model
+    models.make_room(1)
+    assert freed() is None
+
+
 def test_what_counts_as_out_of_memory() -> None:
     import torch
 

@@ -304,6 +304,20 @@ def test_karaoke_of_a_soloed_voice_is_not_silent(open_player: OpenPlayer) -> Non
     expect(player.stem("bass")).to_have_attribute("data-heard", "false")
 
 
+def test_karaoke_tells_and_changes_whether_the_voice_is_heard_beside_a_soloed_stem(open_player: OpenPlayer) -> None:
+    player = open_player().load()
+    page, vocals, bass = player.page, player.stem("vocals"), player.stem("bass")
+    page.get_by_role("button", name="Solo Bass").click()
+    page.get_by_role("button", name="Karaoke").click()
+    voice = page.get_by_role("button", name="Vocals", exact=True)
+    for heard in ("false", "true", "false"):
+        expect(voice).to_have_attribute("aria-pressed", heard)
+        expect(vocals).to_have_attribute("data-heard", heard)
+        expect(bass).to_have_attribute("data-heard", "true")
+        expect(player.stem("drums")).to_have_attribute("data-heard", "false")
+        voice.click()
+
+
 def test_keys(open_player: OpenPlayer) -> None:
     player = open_player().load()
     page, play = player.page, player.play_button

@@ -6,14 +6,24 @@
 export const UNTOUCHED = Object.freeze({ volume: 1, muted: false, soloed: false });
 
 /**
- * The factor of each stem. Once any is soloed only those are heard; a muted one never is, and its solo silences no
- * others: karaoke takes away a voice that was soloed, and the rest is to be heard. The square of the slider's
- * place is what the ear takes for even steps.
+ * Whether mutes and solos let each stem be heard. Once any is soloed only those are; a muted one never is, and its solo
+ * silences no others: karaoke takes away a voice that was soloed, and the rest is to be heard.
+ *
+ * @param {Channel[]} channels
+ * @returns {boolean[]}
+ */
+export function heard(channels) {
+  const anySolo = channels.some(({ soloed, muted }) => soloed && !muted);
+  return channels.map(({ muted, soloed }) => !muted && (soloed || !anySolo));
+}
+
+/**
+ * The factor of each stem. The square of the slider's place is what the ear takes for even steps.
  *
  * @param {Channel[]} channels
  * @returns {number[]}
  */
 export function gains(channels) {
-  const anySolo = channels.some(({ soloed, muted }) => soloed && !muted);
-  return channels.map(({ volume, muted, soloed }) => (muted || (anySolo && !soloed) ? 0 : volume ** 2));
+  const sounds = heard(channels);
+  return channels.map(({ volume }, index) => (sounds[index] ? volume ** 2 : 0));
 }

@@ -1,7 +1,7 @@
 /** The rows of a song's stems, and how loud each is. */
 
 import { byId } from "../dom.js";
-import { gains, UNTOUCHED } from "./mix.js";
+import { gains, heard, UNTOUCHED } from "./mix.js";
 import { createRow } from "./row.js";
 
 /**
@@ -26,6 +26,9 @@ export function createMixer(on) {
     on.mix();
   }
 
+  /** Whether mutes and solos let a stem be heard; null when there is no such stem. */
+  const isHeard = (name) => heard(channels)[names.indexOf(name)] ?? null;
+
   return {
     /** @param {string[]} stems names, in the order of the rows */
     fill(stems) {
@@ -46,6 +49,16 @@ export function createMixer(on) {
     isMuted: (name) => channels[names.indexOf(name)]?.muted ?? null,
 
     mute: (name, muted) => names.includes(name) && set(names.indexOf(name), { muted }),
+
+    isHeard,
+
+    /** Let a stem be heard, beside any that are soloed, or take it away. */
+    toggle(name) {
+      const index = names.indexOf(name);
+      if (isHeard(name)) return set(index, { muted: true });
+      set(index, { muted: false });
+      return isHeard(name) || set(index, { soloed: true });
+    },
 
     draw: (index, peaks, duration) => rows[index].draw(peaks, duration),
 

@@ -24,7 +24,7 @@ export function createPlayer() {
   const seek = (seconds) => session.seek(seconds);
   const transport = createTransport({ toggle, seek });
   const mixer = createMixer({ mix: mixed, seek: (fraction) => seek(fraction * (session.duration ?? 0)) });
-  const karaoke = createKaraoke({ open: karaokeOpened, vocals: () => mixer.mute(VOICE, !mixer.isMuted(VOICE)) });
+  const karaoke = createKaraoke({ open: karaokeOpened, vocals: () => mixer.toggle(VOICE) });
   listenToKeys(section, { toggle, seekBy: (seconds) => seek(session.position + seconds) });
   mixerButton.addEventListener("click", () => {
     openMixer(list.hidden);
@@ -48,7 +48,7 @@ export function createPlayer() {
 
   function mixed() {
     session?.setGains(mixer.gains);
-    karaoke.renderVocals(mixer.isMuted(VOICE) === null ? null : !mixer.isMuted(VOICE));
+    karaoke.renderVocals(mixer.isHeard(VOICE));
   }
 
   function renderLoading(fraction) {
