@@ -252,7 +252,7 @@ def test_workers_do_not_outlive_a_killed_web_process(service: Server, client: Li
     file_id, job_id = separating(service, client, song)
     workers = [worker_pid(service, queue) for queue in ("gpu", "cpu")]
     service.kill()
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in workers), 10, lambda: f"the end of {workers}")
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in workers), 30, lambda: f"the end of {workers}")
     service.start()
     job = service.wait_for_job(job_id, "completed", "failed")
     assert (job["status"], job["attempts"]) == ("completed", 1), "put back by the worker itself, which is no death"
