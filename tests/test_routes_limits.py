@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import shutil
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import mutagen.id3
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from socketio import RedisManager
 from werkzeug.test import TestResponse
 
 from config import Config
@@ -17,7 +20,7 @@ from models import audio
 from tests import contract, render
 from tests.library import Library
 from tests.rows import story
-from tests.serving import RedisServer
+from tests.serving import RedisServer, wait_until
 
 MAX_QUEUED_JOBS = 2
 MAX_DURATION_SECONDS = 4.0
@@ -225,10 +228,13 @@ def test_behind_a_proxy_the_address_that_it_saw_counts(config: Config) -> None:
 
 
 def test_web_processes_with_redis_count_together_and_alone_when_it_is_gone(
-    config: Config, tmp_path: Path
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = threading.active_count()
     redis = RedisServer(tmp_path).start()
     one, other = (limited(config, rate_limit=2, redis_url=redis.url) for _ in range(2))
     assert [statuses(each, "/songs", 1) for each in (one, other, one, other)] == [[200], [200], [429], [429]]
     redis.stop()
     assert statuses(one, "/songs", 3) == [200, 200, 429]
+    monkeypatch.setattr(RedisManager, "_redis_connect", sys.exit)  # its thread would try to come back for ever
+    wait_until(lambda: threading.active_count() <= before, 10, threading.enumerate)
