@@ -12,7 +12,7 @@ STRICT_POLICY = "default-src 'self'; connect-src 'self' ws: wss:"
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")  # the first takes half as much of a processor
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run")
 
-PATIENCE_MILLISECONDS = 20_000  # with what comes at once, on a machine that is busy with other tests
+PATIENCE_MILLISECONDS = 12_000  # with what comes at once, on a busy machine; a worker may be held for no more than 15 s
 
 expect.set_options(timeout=PATIENCE_MILLISECONDS)
 

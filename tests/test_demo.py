@@ -120,7 +120,7 @@ def not_in_the_background() -> Iterator[None]:
     """Where a shell runs these tests in the background they ignore Ctrl-C, and so would what they start."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -316,6 +316,11 @@ def test_karaoke_tells_and_changes_whether_the_voice_is_heard_beside_a_soloed_st
         expect(bass).to_have_attribute("data-heard", "true")
         expect(player.stem("drums")).to_have_attribute("data-heard", "false")
         voice.click()
+    expect(vocals).to_have_attribute("data-heard", "true")
+    page.get_by_role("button", name="Karaoke").click()
+    expect(vocals).to_have_attribute("data-heard", "false")
+    page.get_by_role("button", name="Solo Bass").click()
+    expect(player.stem("drums")).to_have_attribute("data-heard", "true")
 
 
 def test_keys(open_player: OpenPlayer) -> None:

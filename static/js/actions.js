@@ -3,7 +3,7 @@
 import { cancelJob, deleteSong, getDemoSong, getModels, getStatistics, getStatus, pauseJob, resumeJob, retryJob } from "./api.js";
 import { pacesOf } from "./left.js";
 import { withoutEntries } from "./queue/entries.js";
-import { isUnderWay, withoutSong, withRetry, withStatus } from "./state.js";
+import { isUnderWay, withJobs, withoutSong, withRetry } from "./state.js";
 import { withRunningTasks } from "./tasks/tasks.js";
 import { createUpload } from "./upload.js";
 
@@ -21,10 +21,15 @@ function remembered(fileId) {
  */
 export function createActions(store, follow) {
   let wanted = null; // the song that resume() is to show
-  let retries = 0; // what was asked before one of them is out of date when it comes after
 
   const upload = createUpload(store, adopt);
   const fail = (error) => store.update((state) => ({ ...state, cancelling: false, pausing: false, problem: error }));
+
+  /** Tells later whether the page still shows the song that it shows now. */
+  function sameSong() {
+    const { song } = store.state;
+    return () => store.state.song?.file_id === song.file_id;
+  }
 
   /** The song this page shows, in its address too, so that a reload comes back to it. */
   function adopt(song, past = false) {
@@ -92,13 +97,13 @@ export function createActions(store, follow) {
   }
 
   /** Run a failed or cancelled stage again, and what comes after it. */
-  async function retry(jobId) {
+  async function retry({ jobId, seq }) {
+    const shown = sameSong();
     try {
       await retryJob(jobId);
-      retries += 1;
-      store.update((state) => withRetry(state, jobId));
+      if (shown()) store.update((state) => withRetry(state, seq));
     } catch (error) {
-      fail(error);
+      if (shown()) fail(error);
     }
   }
 
@@ -143,14 +148,14 @@ export function createActions(store, follow) {
     }
   }
 
-  /** Nothing runs any more: show what there is, unless the page has gone on to another song, or a stage anew, while it came. */
+  /** Nothing runs any more: show what there is, unless the page has gone on, or a stage runs again, when it comes. */
   async function finish() {
-    const { song } = store.state;
-    const before = retries;
-    const shown = () => store.state.song?.file_id === song.file_id && retries === before;
+    const { song, attempt } = store.state;
+    const same = sameSong();
+    const shown = () => same() && store.state.attempt === attempt;
     try {
-      const status = await getStatus(song.file_id);
-      if (shown()) store.update((state) => withStatus(state, status));
+      const { jobs } = await getStatus(song.file_id);
+      if (shown()) store.update((state) => withJobs(state, jobs));
     } catch (error) {
       if (shown()) fail(error);
     }

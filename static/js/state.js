@@ -10,7 +10,7 @@ import { isTaskJob, NO_TASKS, withoutSongs } from "./tasks/tasks.js";
 
 export const STAGE_NAMES = ["upload", "separation", "transcription", "karaoke"];
 
-const WAITING = Object.freeze({ status: "waiting", progress: 0, message: "", error: null, etaSeconds: null, note: null, jobId: null });
+const WAITING = Object.freeze({ status: "waiting", progress: 0, message: "", error: null, etaSeconds: null, note: null, jobId: null, seq: 0 });
 
 const PAUSED = "Paused"; // the server's word
 
@@ -32,6 +32,7 @@ export const INITIAL = Object.freeze({
   awaited: false, // its song was under way while this page showed it: its end is news
   jobId: null,
   past: false, // its events that come now are older than what the page shows
+  attempt: 0, // how often one of its stages was tried again: what was asked before the last time is out of date
   seq: 0,
   stages: Object.freeze(Object.fromEntries(STAGE_NAMES.map((name) => [name, WAITING]))),
   paces: Object.freeze({}), // of earlier songs: left.js
@@ -71,29 +72,28 @@ export function withEvent(state, event) {
   if (event.file_id !== state.song?.file_id || event.seq <= state.seq) return state;
   const seen = { ...state, seq: event.seq };
   if (event.stage === "loading") return withLoading(seen, event);
-  if (event.stage === "complete") return { ...(state.past ? seen : withEnd(seen)), outcome: event };
+  if (event.stage === "complete") return { ...seen, phase: "ended", cancelling: false, pausing: false, outcome: event };
   return STAGE_NAMES.includes(event.stage) ? withStageEvent(seen, event) : seen;
 }
 
-const withEnd = (state) => ({ ...state, phase: "ended", cancelling: false, pausing: false });
-
-/** A song as `GET /status/<file_id>` tells it: what its jobs made, and the whole of each reason, which an event has to cut. */
-export function withStatus(state, { status, jobs }) {
-  const told = { ...(isUnderWay(status) ? state : withEnd(state)), jobs };
+/** Everything has ended: what the jobs made, and the whole of each reason, which an event has to cut. */
+export function withJobs(state, jobs) {
+  const ended = { ...state, phase: "ended", cancelling: false, pausing: false, jobs };
   const reason = (stage) => jobs.find((job) => job.job_id === stage.jobId && job.status === "failed")?.error?.message;
   return STAGE_NAMES.reduce((next, name) => {
     const whole = state.stages[name].status === "failed" && reason(state.stages[name]);
     return whole ? withStage(next, name, { error: whole }) : next;
-  }, told);
+  }, ended);
 }
 
-/** A failed or cancelled stage shall run again: until its first event it waits, with what comes after it. */
-export function withRetry(state, jobId) {
-  const at = STAGE_NAMES.findIndex((name) => state.stages[name].jobId === jobId && ["failed", "cancelled"].includes(state.stages[name].status));
-  const running = { ...state, phase: "processing", problem: null };
-  if (at < 0) return running; // an event was faster
+/** A stage that ended with this event runs again: until its first event it waits, with what comes after it. */
+export function withRetry(state, seq) {
+  const at = STAGE_NAMES.findIndex((name) => state.stages[name].seq === seq);
+  if (at < 0) return { ...state, problem: null }; // that first event was faster than the answer to the request
+  const { jobId } = state.stages[STAGE_NAMES[at]];
   const anew = STAGE_NAMES.slice(at).map((name) => [name, WAITING]);
-  return { ...running, jobId, stages: { ...state.stages, ...Object.fromEntries(anew) } };
+  const stages = { ...state.stages, ...Object.fromEntries(anew) };
+  return { ...state, phase: "processing", problem: null, jobId, stages, attempt: state.attempt + 1 };
 }
 
 /** A stage moved on. One that was started anew takes those after it back to waiting. */
@@ -108,6 +108,7 @@ function withStageEvent(state, event) {
     etaSeconds: event.eta_seconds ?? null,
     note: null,
     jobId: event.job_id,
+    seq: event.seq,
   };
   const active = ["processing", "paused"].includes(status);
   if (active) {

@@ -14,7 +14,7 @@ const ELSEWHERE = ["file", "cancel", "another"]; // takes the focus when the las
 /** @param {{open: (fileId: string) => void, remove: (fileId: string) => Promise<void>}} actions */
 export function createLibrary(actions) {
   const [section, list, field, more, about] = ["library", "library-songs", "library-search", "library-more", "library-about"].map(byId);
-  const pressed = new Map(); // "once" or "twice": the delete buttons, by song
+  const doubts = new Map(); // delete buttons that were pressed, by song
   let songs = [];
   let asked = 0;
 
@@ -54,35 +54,47 @@ export function createLibrary(actions) {
     return element("li", { class: "library-row", "data-song": song.file_id }, open, removal(song));
   }
 
-  /** A button that has to be pressed twice, though the rows may be made anew in between. */
-  function removal({ file_id: fileId, title, filename }) {
-    const name = title || filename;
-    if (!pressed.has(fileId)) {
+  /** A button that has to be pressed twice, though the row may be made anew in between. */
+  function removal(song) {
+    const name = song.title || song.filename;
+    const doubt = doubts.get(song.file_id);
+    if (!doubt) {
       const button = element("button", { type: "button", class: "library-delete", title: "Delete", "aria-label": `Delete ${name}` }, icon("delete"));
-      button.addEventListener("click", () => {
-        press(fileId, "once");
-        setTimeout(() => pressed.get(fileId) === "once" && press(fileId, null), SECOND_THOUGHT_MS);
-      });
+      button.addEventListener("click", () => ask(song));
       return button;
     }
     const label = `Really delete ${name} and all that was made of it`;
     const button = element("button", { type: "button", class: "button danger small", "aria-label": label }, "Really delete");
-    button.setAttribute("aria-disabled", pressed.get(fileId) === "twice"); // keeps the focus, unlike disabled
+    button.setAttribute("aria-disabled", doubt.over); // keeps the focus, unlike disabled
     button.addEventListener("click", async () => {
-      if (pressed.get(fileId) === "twice") return;
-      press(fileId, "twice");
-      await actions.remove(fileId);
-      pressed.delete(fileId);
+      if (doubt.over) return;
+      doubt.over = true;
+      button.setAttribute("aria-disabled", "true");
+      await actions.remove(song.file_id);
+      doubts.delete(song.file_id);
       load();
     });
     return button;
   }
 
-  /** A song's delete button was pressed so often, or null when it counts no more. */
-  function press(fileId, times) {
-    if (times) pressed.set(fileId, times);
-    else pressed.delete(fileId);
-    withFocus([section], () => list.replaceChildren(...songs.map(row)), (had) => heirs(had, songs, 0));
+  /** Ask whether a song shall really go, for some seconds. */
+  function ask(song) {
+    const doubt = { over: false };
+    doubts.set(song.file_id, doubt);
+    renew(song);
+    setTimeout(() => {
+      if (doubt.over) return; // it was pressed the second time
+      doubts.delete(song.file_id);
+      renew(song);
+    }, SECOND_THOUGHT_MS);
+  }
+
+  /** Make a song's row anew, if there is one. */
+  function renew(song) {
+    const old = list.querySelector(`[data-song="${song.file_id}"]`);
+    if (!old) return; // the list shows others now
+    const made = row(songs.find(({ file_id: fileId }) => fileId === song.file_id));
+    withFocus([old], () => old.replaceWith(made), (had) => [made.children[[...old.children].indexOf(had)]]);
   }
 
   let typing;

@@ -11,7 +11,7 @@ const LOST = "The words could not be loaded. Check that the server runs, then cl
 /**
  * @param {object} on
  * @param {(open: boolean) => void} on.open it was opened or closed
- * @param {() => void} on.vocals the vocals shall be heard, or no more
+ * @param {() => void} on.vocals the vocals are to be heard, or no longer
  */
 export function createKaraoke(on) {
   const [stage, view, button, vocals] = ["player-stage", "karaoke", "show-karaoke", "karaoke-vocals"].map(byId);

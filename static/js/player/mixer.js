@@ -26,7 +26,6 @@ export function createMixer(on) {
     on.mix();
   }
 
-  /** Whether mutes and solos let a stem be heard; null when there is no such stem. */
   const isHeard = (name) => heard(channels)[names.indexOf(name)] ?? null;
 
   return {
@@ -45,19 +44,23 @@ export function createMixer(on) {
       return gains(channels);
     },
 
-    /** Whether a stem is muted; null when there is no such stem. */
-    isMuted: (name) => channels[names.indexOf(name)]?.muted ?? null,
-
-    mute: (name, muted) => names.includes(name) && set(names.indexOf(name), { muted }),
-
+    /** Whether mutes and solos let a stem be heard; null when there is no such stem. */
     isHeard,
+
+    /** A stem's mute and solo; undefined when there is no such stem. */
+    switches(name) {
+      const channel = channels[names.indexOf(name)];
+      return channel && { muted: channel.muted, soloed: channel.soloed };
+    },
+
+    /** Mute or solo a stem, if there is one of that name. */
+    change: (name, switches) => names.includes(name) && set(names.indexOf(name), switches),
 
     /** Let a stem be heard, beside any that are soloed, or take it away. */
     toggle(name) {
       const index = names.indexOf(name);
-      if (isHeard(name)) return set(index, { muted: true });
-      set(index, { muted: false });
-      return isHeard(name) || set(index, { soloed: true });
+      set(index, { muted: isHeard(name) });
+      if (!channels[index].muted && !isHeard(name)) set(index, { soloed: true });
     },
 
     draw: (index, peaks, duration) => rows[index].draw(peaks, duration),

@@ -17,7 +17,7 @@ export function createPlayer() {
   let shown = null; // stems and karaoke package, by their addresses
   let stems = [];
   let session = null;
-  let mutedBefore = false; // the voice, before karaoke took it away
+  let before; // the voice's mute and solo, before karaoke took it away
   let frame = 0;
 
   const toggle = () => session.toggle();
@@ -39,10 +39,10 @@ export function createPlayer() {
 
   function karaokeOpened(open) {
     if (open) {
-      mutedBefore = mixer.isMuted(VOICE);
+      before = mixer.switches(VOICE);
       session.open();
     }
-    mixer.mute(VOICE, open || mutedBefore);
+    mixer.change(VOICE, open ? { muted: true } : before);
     renderPosition();
   }
 
@@ -83,9 +83,10 @@ export function createPlayer() {
   }
 
   function renderPosition() {
-    transport.renderPosition(session.position);
-    karaoke.renderPosition(session.position);
-    mixer.renderPosition(session.position);
+    const { position } = session; // which moves on while it is shown
+    transport.renderPosition(position);
+    karaoke.renderPosition(position);
+    mixer.renderPosition(position);
   }
 
   function change(jobs, subject) {
