@@ -25,10 +25,10 @@ export function createActions(store, follow) {
   const upload = createUpload(store, adopt);
   const fail = (error) => store.update((state) => ({ ...state, cancelling: false, pausing: false, problem: error }));
 
-  /** Tells later whether the page still shows the song that it shows now. */
-  function sameSong() {
-    const { song } = store.state;
-    return () => store.state.song?.file_id === song.file_id;
+  /** Tells later whether an answer to what is asked now is of use: the song is still shown, and no stage runs again. */
+  function inTime() {
+    const { generation } = store.state;
+    return () => store.state.generation === generation;
   }
 
   /** The song this page shows, in its address too, so that a reload comes back to it. */
@@ -97,13 +97,13 @@ export function createActions(store, follow) {
   }
 
   /** Run a failed or cancelled stage again, and what comes after it. */
-  async function retry({ jobId, seq }) {
-    const shown = sameSong();
+  async function retry(jobId) {
+    const isInTime = inTime();
     try {
       await retryJob(jobId);
-      if (shown()) store.update((state) => withRetry(state, seq));
+      if (isInTime()) store.update((state) => withRetry(state, jobId));
     } catch (error) {
-      if (shown()) fail(error);
+      if (isInTime()) fail(error);
     }
   }
 
@@ -150,14 +150,13 @@ export function createActions(store, follow) {
 
   /** Nothing runs any more: show what there is, unless the page has gone on, or a stage runs again, when it comes. */
   async function finish() {
-    const { song, attempt } = store.state;
-    const same = sameSong();
-    const shown = () => same() && store.state.attempt === attempt;
+    const { song } = store.state;
+    const isInTime = inTime();
     try {
       const { jobs } = await getStatus(song.file_id);
-      if (shown()) store.update((state) => withJobs(state, jobs));
+      if (isInTime()) store.update((state) => withJobs(state, jobs));
     } catch (error) {
-      if (shown()) fail(error);
+      if (isInTime()) fail(error);
     }
   }
 

@@ -28,7 +28,7 @@ import { createQueueActions } from "./queue/actions.js";
 import { createQueue } from "./queue/card.js";
 import { isEnded, withQueueEvent, withSongStatus } from "./queue/entries.js";
 import { createSession } from "./session.js";
-import { INITIAL, isPaused, isUnderWay, STAGE_NAMES, withConnection, withEvent } from "./state.js";
+import { INITIAL, isPaused, isUnderWay, STAGE_NAMES, withCaughtUp, withConnection, withEvent } from "./state.js";
 import { createStore } from "./store.js";
 import { createTaskActions } from "./tasks/actions.js";
 import { wantedByTasks, withTaskEvent } from "./tasks/tasks.js";
@@ -83,7 +83,7 @@ const live = connect({
     const { file_id, status } = answer;
     const ours = file_id === store.state.song?.file_id;
     const running = isUnderWay(status);
-    store.update((state) => withSongStatus(ours ? { ...state, past: false, awaited: state.awaited || running } : state, answer));
+    store.update((state) => withSongStatus(ours ? withCaughtUp(state, running, answer.jobs ?? []) : state, answer));
     if (ours && !running) actions.finish(); // not every song ends with "complete"
   },
   wanted() {

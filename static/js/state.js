@@ -10,7 +10,7 @@ import { isTaskJob, NO_TASKS, withoutSongs } from "./tasks/tasks.js";
 
 export const STAGE_NAMES = ["upload", "separation", "transcription", "karaoke"];
 
-const WAITING = Object.freeze({ status: "waiting", progress: 0, message: "", error: null, etaSeconds: null, note: null, jobId: null, seq: 0 });
+const WAITING = Object.freeze({ status: "waiting", progress: 0, message: "", error: null, etaSeconds: null, note: null, jobId: null });
 
 const PAUSED = "Paused"; // the server's word
 
@@ -32,7 +32,7 @@ export const INITIAL = Object.freeze({
   awaited: false, // its song was under way while this page showed it: its end is news
   jobId: null,
   past: false, // its events that come now are older than what the page shows
-  attempt: 0, // how often one of its stages was tried again: what was asked before the last time is out of date
+  generation: 0, // another one when the page turns to another song, or a stage runs again: what was asked before is out of date
   seq: 0,
   stages: Object.freeze(Object.fromEntries(STAGE_NAMES.map((name) => [name, WAITING]))),
   paces: Object.freeze({}), // of earlier songs: left.js
@@ -45,7 +45,7 @@ export const INITIAL = Object.freeze({
 /** The state before a song, with what does not belong to a song kept. */
 export function withoutSong(state) {
   const { connection, models, queue, tasks } = state;
-  return { ...INITIAL, connection, models, queue, tasks: withoutSongs(tasks) };
+  return { ...INITIAL, generation: state.generation + 1, connection, models, queue, tasks: withoutSongs(tasks) };
 }
 
 /** One stage changed. */
@@ -86,15 +86,24 @@ export function withJobs(state, jobs) {
   }, ended);
 }
 
-/** A stage that ended with this event runs again: until its first event it waits, with what comes after it. */
-export function withRetry(state, seq) {
-  const at = STAGE_NAMES.findIndex((name) => state.stages[name].seq === seq);
-  if (at < 0) return { ...state, problem: null }; // that first event was faster than the answer to the request
-  const { jobId } = state.stages[STAGE_NAMES[at]];
+/** A failed or cancelled stage shall run again: until its first event it waits, with what comes after it. */
+export function withRetry(state, jobId) {
+  const at = STAGE_NAMES.findIndex((name) => canRunAgain(state.stages[name], jobId));
+  if (at < 0) return state; // an event was faster
   const anew = STAGE_NAMES.slice(at).map((name) => [name, WAITING]);
   const stages = { ...state.stages, ...Object.fromEntries(anew) };
-  return { ...state, phase: "processing", problem: null, jobId, stages, attempt: state.attempt + 1 };
+  return { ...state, phase: "processing", problem: null, jobId, stages, generation: state.generation + 1 };
 }
+
+/** Every event so far is here, and how the jobs stand: one may wait to run again, which no event tells. */
+export function withCaughtUp(state, running, jobs) {
+  const caughtUp = { ...state, past: false, awaited: state.awaited || running };
+  const waiting = jobs.filter(({ status }) => status === "queued");
+  const again = waiting.find((job) => STAGE_NAMES.some((name) => canRunAgain(state.stages[name], job.job_id)));
+  return again ? withRetry(caughtUp, again.job_id) : caughtUp;
+}
+
+const canRunAgain = ({ status, jobId }, wanted) => jobId === wanted && ["failed", "cancelled"].includes(status);
 
 /** A stage moved on. One that was started anew takes those after it back to waiting. */
 function withStageEvent(state, event) {
@@ -108,18 +117,19 @@ function withStageEvent(state, event) {
     etaSeconds: event.eta_seconds ?? null,
     note: null,
     jobId: event.job_id,
-    seq: event.seq,
   };
   const active = ["processing", "paused"].includes(status);
   if (active) {
     for (const later of STAGE_NAMES.slice(STAGE_NAMES.indexOf(event.stage) + 1)) stages[later] = WAITING;
   }
   const running = active || event.stage === "upload";
+  const runs = running && !state.past;
   return {
     ...state,
     stages,
+    generation: runs && state.phase === "ended" ? state.generation + 1 : state.generation,
     jobId: running ? event.job_id : state.jobId,
-    phase: running && !state.past ? "processing" : state.phase,
+    phase: runs ? "processing" : state.phase,
     outcome: running ? null : state.outcome,
     pausing: state.pausing && status !== "paused",
   };

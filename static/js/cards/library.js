@@ -14,7 +14,7 @@ const ELSEWHERE = ["file", "cancel", "another"]; // takes the focus when the las
 /** @param {{open: (fileId: string) => void, remove: (fileId: string) => Promise<void>}} actions */
 export function createLibrary(actions) {
   const [section, list, field, more, about] = ["library", "library-songs", "library-search", "library-more", "library-about"].map(byId);
-  const doubts = new Map(); // delete buttons that were pressed, by song
+  const doubts = new Map(); // songs whose delete button was pressed: `over` once it was pressed again
   let songs = [];
   let asked = 0;
 

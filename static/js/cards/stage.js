@@ -31,7 +31,7 @@ export function createStage(name, actions) {
   const [bar, fill, percent] = [part(".bar"), part(".bar-fill"), part(".stage-percent")];
   const [glyph, word, eta] = [part(".glyph"), part(".stage-word"), part(".stage-eta")];
   const [message, note, again] = [part(".stage-message"), part(".stage-note"), part(".stage-again")];
-  let shown = null;
+  let failedJob = null;
   card.id = `stage-${name}`;
   fill.id = `progress-${name}`;
   message.id = `message-${name}`;
@@ -40,11 +40,10 @@ export function createStage(name, actions) {
   part(".stage-about").textContent = STAGES[name].about;
   bar.setAttribute("aria-label", `${STAGES[name].title} progress`);
   again.setAttribute("aria-label", `Try again: ${STAGES[name].title.toLowerCase()}`);
-  again.addEventListener("click", () => actions.retry(shown));
+  again.addEventListener("click", () => actions.retry(failedJob));
   byId("stages").append(card);
 
   return function render(stage) {
-    shown = stage;
     card.dataset.status = stage.status;
     glyph.textContent = STATUSES[stage.status].glyph;
     word.textContent = STATUSES[stage.status].word;
@@ -56,8 +55,8 @@ export function createStage(name, actions) {
     message.textContent = stage.error ?? (isRepetition(stage) ? "" : sentence(stage.message));
     note.textContent = stage.note ? `${sentence(stage.note.message)} ${stage.note.progress}%` : "";
     show(note, stage.note !== null);
-    const canRunAgain = stage.jobId !== null && ["failed", "cancelled"].includes(stage.status);
-    withFocus([again], () => show(again, canRunAgain), () => [byId("cancel"), byId("another")]);
+    failedJob = ["failed", "cancelled"].includes(stage.status) ? stage.jobId : null;
+    withFocus([again], () => show(again, failedJob !== null), () => [byId("cancel"), byId("another")]);
   };
 }
 
