@@ -102,10 +102,11 @@ class JobService:
 
     def _submit(self, new: NewJob, force: bool, opening: Sequence[Event]) -> tuple[Job, bool, bool]:
         """The job that a request gets, whether its result is there already, and whether all that follows is meant."""
-        if not force and (done := self._finished(new)):
+        active = self.store.find(parameters_hash=new.parameters_hash, status=ACTIVE, limit=1)
+        if not force and (done := self._finished(new)):  # looked for after it, so that none ends unseen in between
             return done, True, False
         if not new.pipeline_id:
-            if active := self.store.find(parameters_hash=new.parameters_hash, status=ACTIVE, limit=1):
+            if active:
                 return self._going_on(active[0]), False, False
             if missing := self.inputs.missing_jobs(new):
                 new = pipeline.chain([*missing, new], str(uuid.uuid4()), new.request_id)

@@ -63,13 +63,15 @@ def subscribe(wish: Any = None) -> dict[str, Any]:
         if number % EVENTS_A_TURN == 0:
             _take_turn()
     with jobs.tail.lock:  # nothing is emitted between the last of the past and the joining of the room
+        jobs.tail.emit_new()  # where workers emit, nobody else keeps up with what is stored
         seen = past[-1].seq if past else since
         for row in jobs.store.events(after=seen, file_id=file_id, until=jobs.tail.seq or None, newest=MOST_REPLAYED):
             emit(PROGRESS, payload(row))
         join_room(_room(file_id))
         jobs.tail.emit_new()
+        seq = jobs.tail.seq  # before the state, which may be newer than it, but never older
         state = song_status(jobs.store, jobs.songs, file_id) or {"file_id": file_id, "status": "unknown"}
-    return state | {"seq": jobs.tail.seq}
+    return state | {"seq": seq}
 
 
 @socketio.on("unsubscribe")

@@ -184,12 +184,17 @@ def test_over_redis_a_worker_of_its_own_shares_work_and_events(
             narrow.subscribe(file_id)
             separated = server.post(f"/process/demucs/{file_id}", output_format="wav")
             assert separated.status_code == 200, separated.text
+            narrow.subscribe(NEVER_SENT)  # who asks for the past hears of all that was stored since anyone asked
             analysed = server.post(f"/process/pitch_analysis/{file_id}", model_variant="basic_chroma", plot=False)
             assert analysed.status_code == 200, analysed.text
             for client in (everything, narrow):
                 client.wait_for(file_id, "analysis")
                 assert [e["seq"] for e in client.of(file_id)] == [seq for seq, _, _ in server.stored_events(file_id)]
-            close_all([everything, narrow])
+            late = server.listen()
+            stored = [seq for seq, _, _ in server.stored_events(file_id)]
+            assert late.subscribe(file_id)["seq"] == stored[-1]
+            wait_until(lambda: [e["seq"] for e in late.of(file_id)] == stored, 10, lambda: late.of(file_id))
+            close_all([everything, narrow, late])
         finally:
             for worker in workers:
                 worker.terminate()

@@ -57,8 +57,10 @@ RUNS_AGAIN = """async () => {
     const event = {file_id: "a", job_id: "b", stage: "separation", message: "", progress: 100, error: "No room."};
     const failed = withEvent({...INITIAL, song: {file_id: "a"}, phase: "ended"}, {...event, seq: 5});
     const begun = withEvent(failed, {...event, seq: 6, progress: 20, error: null});
-    const waiting = [withRetry(failed, "b"), withCaughtUp(failed, true, [{job_id: "b", status: "queued"}])];
-    const known = [withRetry(begun, "b"), withCaughtUp(failed, false, [{job_id: "b", status: "failed"}])];
+    const told = {seq: 5, jobs: [{job_id: "b", status: "queued"}]};
+    const waiting = [withRetry(failed, "b"), withCaughtUp(failed, true, told)];
+    const known = [withRetry(begun, "b"), withCaughtUp(failed, true, {...told, seq: 4}),
+        withCaughtUp(failed, false, {seq: 5, jobs: [{job_id: "b", status: "failed"}]})];
     return [begun, ...waiting, ...known].map(({phase, stages, generation}) => [
         phase, stages.separation.status, stages.separation.progress, generation > failed.generation]);
 }"""
@@ -293,8 +295,9 @@ def test_the_focus_goes_on_when_what_had_it_is_gone(studio: Server, open_page: O
 
 def test_what_is_tried_again_is_not_ended_by_its_past(studio: Server, open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(studio)
-    begun, waiting, ended = ["processing", "processing", 20, True], ["processing", "waiting", 0, True], "ended"
-    assert page.evaluate(RUNS_AGAIN) == [begun, waiting, waiting, begun, [ended, "failed", 100, False]]
+    begun, waiting = ["processing", "processing", 20, True], ["processing", "waiting", 0, True]
+    ended = ["ended", "failed", 100, False]
+    assert page.evaluate(RUNS_AGAIN) == [begun, waiting, waiting, begun, ended, ended]
     again = page.get_by_role("button", name="Try again: separation")
     cancel, another = page.locator("#cancel"), page.locator("#another")
     page.set_input_files("#file", _tone(tmp_path / "Dusk - River.wav", seconds=1))

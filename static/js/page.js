@@ -83,7 +83,7 @@ const live = connect({
     const { file_id, status } = answer;
     const ours = file_id === store.state.song?.file_id;
     const running = isUnderWay(status);
-    store.update((state) => withSongStatus(ours ? withCaughtUp(state, running, answer.jobs ?? []) : state, answer));
+    store.update((state) => withSongStatus(ours ? withCaughtUp(state, running, answer) : state, answer));
     if (ours && !running) actions.finish(); // not every song ends with "complete"
   },
   wanted() {

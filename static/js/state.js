@@ -96,8 +96,9 @@ export function withRetry(state, jobId) {
 }
 
 /** Every event so far is here, and how the jobs stand: one may wait to run again, which no event tells. */
-export function withCaughtUp(state, running, jobs) {
+export function withCaughtUp(state, running, { seq, jobs = [] }) {
   const caughtUp = { ...state, past: false, awaited: state.awaited || running };
+  if (state.seq > seq) return caughtUp; // newer events were faster
   const waiting = jobs.filter(({ status }) => status === "queued");
   const again = waiting.find((job) => STAGE_NAMES.some((name) => canRunAgain(state.stages[name], job.job_id)));
   return again ? withRetry(caughtUp, again.job_id) : caughtUp;
