@@ -167,13 +167,29 @@ class JobStore:
         self._publish(told)
         return [new.id for new in following]
 
-    def put_back(self, job: Job, *, refund: bool) -> bool:
-        """Queue a running job again; `refund` when the attempt shall not count (a drain, not a death)."""
+    def put_back(self, job: Job, *, refund: bool, event: Event | None = None) -> bool:
+        """Queue a running job again; `refund` when the attempt shall not count (a drain, not a death).
+
+        Parameters
+        ----------
+        event : Event, optional
+            Of its stage: stored with it, so that it comes before whatever becomes of the job then.
+
+        Returns
+        -------
+        bool
+            False, and nothing was changed, when it was no longer this worker's.
+        """
         attempts = jobs.c.attempts - 1 if refund else jobs.c.attempts
         mine = (jobs.c.id == job.id, jobs.c.status == RUNNING, jobs.c.worker_id == job.worker_id)
-        values = {"status": QUEUED, "worker_id": None, "started_at": None, "attempts": attempts}
+        values: dict[str, Any] = {"status": QUEUED, "worker_id": None, "started_at": None, "attempts": attempts}
+        if event:
+            values["progress"] = event.progress
         with self.database.writing() as connection:
-            return connection.execute(update(jobs).where(*mine).values(values)).rowcount == 1
+            taken = connection.execute(update(jobs).where(*mine).values(values)).rowcount == 1
+            told = _append(connection, job.id, job.file_id, [event]) if event and taken else []
+        self._publish(told)
+        return taken
 
     def pause(self, job: Job, *, refund: bool) -> bool:
         """Pause a running job that was asked to; `refund` as put_back() has it.

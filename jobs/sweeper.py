@@ -78,9 +78,7 @@ class Sweeper:
             taken = self._store.finish(job, outcome) is not None
         elif taken := self._store.pause(job, refund=False):
             reason = f"{reason}; paused, as it was to be"
-        elif taken := self._store.put_back(job, refund=False):
-            progress = max(job.progress, FIRST_PERCENT)
-            self._store.progress(job, Event(job.stage, progress, f"{reason}; trying again"))
+        elif taken := self._store.put_back(job, refund=False, event=_trying_again(job, reason)):
             self._queue.put(job.queue, job.id)
         if taken:
             folder = result_folder(job.file_id, job.model, job.variant, job.id, job.attempts)
@@ -102,3 +100,8 @@ class Sweeper:
             if self._queue.waiting(name) < self._store.count(status=QUEUED, queue=name):
                 for job in reversed(self._store.find(status=QUEUED, queue=name)):
                     self._queue.put(name, job.id)
+
+
+def _trying_again(job: Job, reason: str) -> Event:
+    """What clients are told of a job that begins anew."""
+    return Event(job.stage, max(job.progress, FIRST_PERCENT), f"{reason}; trying again")

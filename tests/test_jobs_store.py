@@ -181,7 +181,7 @@ def test_only_the_owner_ends_a_job(store: JobStore, status: str) -> None:
     theirs = store.claim(mine.id, "worker-2")
     assert theirs is not None
     assert store.finish(mine, Outcome(status, [last("separation")], [a_job()])) is None
-    assert not store.put_back(mine, refund=False)
+    assert not store.put_back(mine, refund=False, event=Event("separation", 10, "trying again"))
     assert now_of(store, mine) == theirs
     assert story(store, mine.file_id) == []
     assert store.count() == 1
