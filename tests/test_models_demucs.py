@@ -403,7 +403,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     repository = light_repository(tmp_path, 8)
     ten_seconds = np.random.default_rng(7).uniform(-0.1, 0.1, (2, 10 * RATE)).astype(np.float32)
     sources = [tmp_path / "short.wav", tmp_path / "long.wav"]
-    for path, tens in zip(sources, (2, 11), strict=True):
+    for path, tens in zip(sources, (4, 15), strict=True):
         with audio.Writer(path, RATE, 2) as writer:
             for _ in range(tens):
                 writer.write(ten_seconds)
@@ -411,4 +411,4 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     exact = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is free is given back, and does not count
     said = subprocess.run(command, capture_output=True, text=True, check=True, env=exact).stdout
     short_mib, long_mib = map(float, said.split())
-    assert long_mib - short_mib < 22, said  # a minute and a half of the mixture alone is 30 MiB
+    assert long_mib - short_mib < 30, said  # 110 s of the mixture alone are 37 MiB
