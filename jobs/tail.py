@@ -80,11 +80,13 @@ class Tail:
         return BUSY_SECONDS if self._store.count(status=(QUEUED, RUNNING)) else IDLE_SECONDS
 
     def emit_new(self) -> None:
-        """Emit what was stored since the last time."""
+        """Emit what was stored since the last time; where workers do, only keep up with it."""
         with self.lock:
+            if self._emit is None:
+                self.seq = max(self.seq, self._store.last_seq())
+                return
             for row in self._store.events(after=self.seq):
-                if self._emit is not None:
-                    self._emit(row)
+                self._emit(row)
                 self.seq = row.seq
 
 

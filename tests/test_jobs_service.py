@@ -1,6 +1,5 @@
 """What is asked for again: answered from what is there, unless that was made of something older than there is now."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -80,25 +79,14 @@ def test_what_ends_while_it_is_looked_for_is_not_done_again(
     library: Library, song: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = ask(library, song, "pitch_analysis", {}, "upload")
-    look = library.studio.jobs.inputs.read_by
+    look = library.studio.jobs._finished
 
-    def look_too_early(new: NewJob) -> list[Job]:
+    def look_too_early(new: NewJob) -> Job | None:
         """What has just been looked for is there only after this look."""
         found = look(new)
-        monkeypatch.setattr(library.studio.jobs.store, "find", after(library.studio.jobs.store.find))
+        library.complete(first.id, {"made.json": b"{}"}, {})
         return found
 
-    def after(find: Callable[..., list[Job]]) -> Callable[..., list[Job]]:
-        """A look after which the first job ends."""
-
-        def found(**equal: Any) -> list[Job]:
-            jobs = find(**equal)
-            monkeypatch.undo()
-            library.complete(first.id, {"made.json": b"{}"}, {})
-            return jobs
-
-        return found
-
-    monkeypatch.setattr(library.studio.jobs.inputs, "read_by", look_too_early)
+    monkeypatch.setattr(library.studio.jobs, "_finished", look_too_early)
     joined, _ = ask(library, song, "pitch_analysis", {}, "upload")
     assert joined.id == first.id
